@@ -56,7 +56,7 @@ def local_response_norm(
         >>> x = torch.full((1, 5, 1, 1), 10.0)
         >>> norm = local_response_norm(x)  # 10 / (2 + 1e-4 * 500)**0.75 in the middle channel
         >>> round(norm[0, 2, 0, 0].item(), 4)
-        5.8372
+        5.8369
     """
     _check(size, alpha, beta, k, alpha_mode)
     if x.dim() < 3:
