@@ -1,0 +1,103 @@
+"""What every builder does besides naming its architecture.
+
+A model file holds architecture only; the choice of device, weights, head and first convolution
+is made here, once, for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict, TypeVar
+
+import torch
+
+from convzoo._classifier import Classifier
+from convzoo.errors import InputError, UnknownNameError
+from convzoo.presets import Preset
+
+C = TypeVar("C", bound=Classifier)
+
+
+class BuildOptions(TypedDict, total=False):
+    """Arguments that every builder takes besides `weights`."""
+
+    num_classes: int | None
+    """Classes to score; None means as the weights have, without weights the paper's number."""
+    in_channels: int | None
+    """Channels of the input image; None means as the weights have, else the paper's number."""
+    device: torch.device | str | None
+    """Where the parameters live; None means torch's default device."""
+
+
+def option_names(options: type[BuildOptions]) -> frozenset[str]:
+    """The names that a family's options add to those of every builder."""
+    # A TypedDict's type lists its keys, its base's included; type checkers see `type` only.
+    keys: Mapping[str, object] = options.__annotations__
+    return frozenset(keys) - frozenset(BuildOptions.__annotations__)
+
+
+def build(
+    cls: type[C],
+    architecture: str,
+    settings: Mapping[str, object],
+    weights: str | None,
+    options: Mapping[str, Any],
+    *,
+    preset: Preset | None = None,
+) -> C:
+    """Build a network by name, with fresh weights or with published ones.
+
+    Args:
+        cls: The network's class.
+        architecture: The builder's name, kept for saving and loading.
+        settings: Constructor arguments that make this architecture what it is.
+        weights: A tag of the catalogue, a folder, a file or a `hf-hub:` address; None initialises.
+        options: `BuildOptions` and what `cls.option_names` names, as the caller gave them.
+        preset: How images become inputs when no weights bring a preset of their own.
+
+    Returns:
+        The network, in training mode, as torch builds them.
+    """
+    own = {key: value for key, value in options.items() if key not in BuildOptions.__annotations__}
+    for option in own:
+        if option not in cls.option_names:
+            known = {*cls.option_names, *BuildOptions.__annotations__, "weights"}
+            raise UnknownNameError(f"option of {architecture}", option, known)
+    num_classes = _check_count("num_classes", options.get("num_classes"))
+    in_channels = _check_count("in_channels", options.get("in_channels"))
+    device = torch.device(options.get("device") or torch.get_default_device())
+
+    def on_meta(num_classes: int | None, in_channels: int | None) -> C:
+        sizes = {"num_classes": num_classes, "in_channels": in_channels}
+        given = {key: value for key, value in sizes.items() if value is not None}
+        # On the meta device nothing is allocated and no random number is drawn; what follows
+        # fills the tensors exactly once, from a file or from reset_parameters.
+        with torch.device("meta"):
+            net = cls(**{**settings, **own, **given})
+        net.architecture = architecture
+        net.options = own
+        net.preset = preset
+        return net
+
+    if weights is not None:
+        from convzoo import hub  # reads files and, where it must, the network: only when asked
+
+        return hub.load_into(
+            on_meta,
+            architecture=architecture,
+            weights=weights,
+            num_classes=num_classes,
+            in_channels=in_channels,
+            device=device,
+        )
+    net = on_meta(num_classes, in_channels)
+    if device.type != "meta":
+        net.to_empty(device=device)
+        net.reset_parameters()
+    return net
+
+
+def _check_count(name: str, value: int | None) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise InputError(f"{name}: expected an integer of at least 1, got {value!r}")
+    return value

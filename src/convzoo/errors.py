@@ -1,0 +1,75 @@
+"""What can go wrong, by name.
+
+Every error that convzoo raises on purpose derives from [ConvzooError][convzoo.ConvzooError],
+so that one `except` catches them all. Those that report a bad argument are `ValueError`s too.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ConvzooError(Exception):
+    """The root of every error that convzoo raises on purpose."""
+
+
+class InputError(ConvzooError, ValueError):
+    """An argument or an input tensor is not what the call expects."""
+
+
+class UnknownNameError(InputError):
+    """A name (of a model, a set of weights, a stage, an option) that does not exist.
+
+    Args:
+        kind: What the name should have named, e.g. `"model"`.
+        name: What came.
+        known: The names that exist; the nearest ones are suggested.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        if near:
+            hint = "did you mean " + " or ".join(repr(n) for n in near) + "?"
+        elif len(names) <= 12:
+            hint = "expected " + (", ".join(repr(n) for n in names) or "none: there are none")
+        else:
+            hint = f"expected one of {len(names)} names, such as {names[0]!r} or {names[-1]!r}"
+        super().__init__(f"unknown {kind} {name!r}: {hint}")
+        self.kind = kind
+        self.name = name
+        self.suggestions: tuple[str, ...] = tuple(near)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions pickle by calling the class with `args` (the message alone); worker
+        # processes send these across, so say how to rebuild one.
+        return (_rebuild_unknown_name, (self.args, self.kind, self.name, self.suggestions))
+
+
+def _rebuild_unknown_name(
+    args: tuple[object, ...], kind: str, name: str, suggestions: tuple[str, ...]
+) -> UnknownNameError:
+    error = UnknownNameError.__new__(UnknownNameError)
+    error.args = args
+    error.kind, error.name, error.suggestions = kind, name, suggestions
+    return error
+
+
+class CheckpointError(ConvzooError, RuntimeError):
+    """A checkpoint does not fit the network, or a saved folder is not whole.
+
+    The message holds missing, unexpected and wrongly shaped keys together.
+    """
+
+
+class WeightsError(ConvzooError, RuntimeError):
+    """Weights could not be found, fetched or read."""
+
+
+class CorruptWeightsError(WeightsError):
+    """A weights file is not the one that was published: its sha256 differs."""
+
+
+class DataError(ConvzooError, RuntimeError):
+    """An image or a data folder cannot be used; the message names the file."""

@@ -1,0 +1,212 @@
+"""All networks by name.
+
+The builders are functions of this package (`convzoo.resnet50(...)`); where only a string is at
+hand, [create_model][convzoo.create_model] takes it.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import Any, Final, Unpack, overload
+
+from convzoo._build import BuildOptions
+from convzoo._classifier import Classifier
+from convzoo._registry import ModelInfo
+from convzoo.errors import UnknownNameError
+from convzoo.models.resnet import cifar as _cifar
+from convzoo.models.resnet import imagenet as _imagenet
+from convzoo.models.resnet import (
+    BasicBlock,
+    Bottleneck,
+    CifarPreActResNetName,
+    CifarResNetName,
+    PaddedShortcut,
+    PlainBlock,
+    PreActBasicBlock,
+    PreActBottleneck,
+    PreActResNet,
+    PreActResNetName,
+    ResNet,
+    ResNetName,
+    ResNetOptions,
+    Shortcut,
+    Stem,
+    StrideIn,
+    cifar_plain110,
+    cifar_plain20,
+    cifar_plain32,
+    cifar_plain44,
+    cifar_plain56,
+    cifar_preact1001,
+    cifar_preact110,
+    cifar_preact164,
+    cifar_resnet110,
+    cifar_resnet1202,
+    cifar_resnet20,
+    cifar_resnet32,
+    cifar_resnet44,
+    cifar_resnet56,
+    make_shortcut,
+    plain18,
+    plain34,
+    preact_resnet101,
+    preact_resnet152,
+    preact_resnet200,
+    preact_resnet50,
+    resnet101,
+    resnet101_v1,
+    resnet152,
+    resnet152_v1,
+    resnet18,
+    resnet34,
+    resnet50,
+    resnet50_v1,
+    resnext101_32x8d,
+    resnext101_64x4d,
+    resnext50_32x4d,
+    wide_resnet101_2,
+    wide_resnet50_2,
+)
+
+MODELS: Final[dict[str, ModelInfo]] = {
+    info.name: info
+    for info in (
+        *_imagenet.MODELS,
+        *_cifar.MODELS,
+    )
+}
+"""Every builder by name, with its paper."""
+
+
+@overload
+def create_model(
+    name: ResNetName | CifarResNetName,
+    *,
+    weights: str | None = None,
+    **options: Unpack[ResNetOptions],
+) -> ResNet: ...
+@overload
+def create_model(
+    name: PreActResNetName | CifarPreActResNetName,
+    *,
+    weights: str | None = None,
+    **options: Unpack[ResNetOptions],
+) -> PreActResNet: ...
+@overload
+def create_model(
+    name: str, *, weights: str | None = None, **options: Unpack[BuildOptions]
+) -> Classifier: ...
+@overload
+def create_model(name: str, *, weights: str | None = None, **options: object) -> Classifier: ...
+def create_model(name: str, *, weights: str | None = None, **options: Any) -> Classifier:
+    """Build a network by its name.
+
+    Args:
+        name: A builder's name, as `list_models` gives it.
+        weights: As in the builder: a tag, a folder, a file or a `hf-hub:` address.
+        **options: As in the builder: `num_classes`, `in_channels`, `device` and its own.
+
+    Returns:
+        What the builder returns; a literal name is typed as that builder's class.
+
+    Raises:
+        UnknownNameError: There is no such model or option; the nearest names are suggested.
+
+    Example:
+        >>> import convzoo
+        >>> convzoo.create_model("resnet18", num_classes=10).num_classes
+        10
+    """
+    return model_info(name).builder(weights=weights, **options)
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of the models that match a shell pattern, sorted.
+
+    Args:
+        pattern: E.g. `"resnet*"` or `"*preact*"`.
+
+    Returns:
+        The names; empty if none matches.
+
+    Example:
+        >>> import convzoo
+        >>> convzoo.list_models("wide*")
+        ['wide_resnet101_2', 'wide_resnet50_2']
+    """
+    return sorted(name for name in MODELS if fnmatch.fnmatchcase(name, pattern))
+
+
+def model_info(name: str) -> ModelInfo:
+    """A model's builder, family, paper and departures.
+
+    Args:
+        name: A builder's name.
+
+    Returns:
+        The registry's entry.
+
+    Raises:
+        UnknownNameError: There is no such model.
+    """
+    if name not in MODELS:
+        raise UnknownNameError("model", name, MODELS)
+    return MODELS[name]
+
+
+__all__ = [
+    "BasicBlock",
+    "Bottleneck",
+    "CifarPreActResNetName",
+    "CifarResNetName",
+    "MODELS",
+    "PaddedShortcut",
+    "PlainBlock",
+    "PreActBasicBlock",
+    "PreActBottleneck",
+    "PreActResNet",
+    "PreActResNetName",
+    "ResNet",
+    "ResNetName",
+    "ResNetOptions",
+    "Shortcut",
+    "Stem",
+    "StrideIn",
+    "cifar_plain110",
+    "cifar_plain20",
+    "cifar_plain32",
+    "cifar_plain44",
+    "cifar_plain56",
+    "cifar_preact1001",
+    "cifar_preact110",
+    "cifar_preact164",
+    "cifar_resnet110",
+    "cifar_resnet1202",
+    "cifar_resnet20",
+    "cifar_resnet32",
+    "cifar_resnet44",
+    "cifar_resnet56",
+    "create_model",
+    "list_models",
+    "make_shortcut",
+    "model_info",
+    "plain18",
+    "plain34",
+    "preact_resnet101",
+    "preact_resnet152",
+    "preact_resnet200",
+    "preact_resnet50",
+    "resnet101",
+    "resnet101_v1",
+    "resnet152",
+    "resnet152_v1",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet50_v1",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "resnext50_32x4d",
+    "wide_resnet101_2",
+    "wide_resnet50_2",
+]

@@ -1,0 +1,302 @@
+"""Residual networks: a stem, stages of residual blocks, global average pooling, one linear layer.
+
+He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015 (arXiv:1512.03385);
+"Identity Mappings in Deep Residual Networks", 2016 (arXiv:1603.05027).
+
+Where this departs from the papers:
+
+- Convolutions are initialised with He's normal rule by fan-out, as torchvision does; the paper
+  uses fan-in. (The variance kept is that of the gradients instead of that of the activations.)
+- `resnet50` and deeper stride in the 3x3 convolution (v1.5); the paper strides in the first 1x1.
+  `resnet50_v1` and its kin are the paper's.
+- The paper's networks see inputs with the per-pixel mean subtracted; presets subtract the
+  per-channel mean and divide by the standard deviation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from convzoo._build import BuildOptions, option_names
+from convzoo._classifier import Classifier, Stage
+from convzoo.errors import InputError, UnknownNameError
+from convzoo.models.resnet.blocks import (
+    BasicBlock,
+    Bottleneck,
+    PlainBlock,
+    PreActBasicBlock,
+    PreActBottleneck,
+    Shortcut,
+    StrideIn,
+    conv3x3,
+)
+
+Stem = Literal["imagenet", "small"]
+"""`"imagenet"`: 7x7 convolution with stride 2, then 3x3 max pooling with stride 2.
+`"small"`: one 3x3 convolution with stride 1 and no pooling, for images of 28 to 64 pixels."""
+
+
+class ResNetOptions(BuildOptions, total=False):
+    """Options that every ResNet builder takes."""
+
+    stem: Stem
+    """How the image enters, `"imagenet"` or `"small"`."""
+    shortcut: Shortcut
+    """The paper's option A, B or C."""
+    stride_in: StrideIn
+    """Which convolution of a bottleneck strides; basic blocks have no choice."""
+    zero_init_residual: bool
+    """Start each residual branch at zero, so that every block begins as its shortcut."""
+    inplace: bool
+    """Let ReLU and the additions overwrite their input; False for hooks that look at them."""
+
+
+class _ResidualNetwork(Classifier):
+    """What the post- and the pre-activation network share: the stem, the stages and the head."""
+
+    head_path: ClassVar[str] = "fc"
+    option_names: ClassVar[frozenset[str]] = option_names(ResNetOptions)
+    min_size = 1  # every convolution and pooling is padded
+
+    conv1: nn.Conv2d
+    bn1: nn.BatchNorm2d
+    relu: nn.ReLU
+    maxpool: nn.Module
+    avgpool: nn.AdaptiveAvgPool2d
+    fc: nn.Linear
+
+    def _make_stem(self, stem: Stem, in_channels: int, width: int, inplace: bool) -> None:
+        if stem == "imagenet":
+            self.conv1 = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
+        elif stem == "small":
+            self.conv1 = conv3x3(in_channels, width)
+        else:
+            raise UnknownNameError("stem", stem, ("imagenet", "small"))
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if stem == "imagenet" else nn.Identity()
+        self.in_channels = in_channels
+        self.stages = (Stage("stem", "maxpool", width, 4 if stem == "imagenet" else 1),)
+
+    def _make_stages(
+        self,
+        make: Callable[[int, int, int, bool], nn.Module],
+        layers: Sequence[int],
+        widths: Sequence[int],
+        expansion: int,
+    ) -> int:
+        """Register `layer1`, `layer2`, ...; every stage but the first halves the map."""
+        channels = widths[0]
+        for index, (count, width) in enumerate(zip(layers, widths, strict=True)):
+            stage_stride = 1 if index == 0 else 2
+            blocks = []
+            for position in range(count):
+                stride = stage_stride if position == 0 else 1
+                blocks.append(make(channels, width, stride, index == position == 0))
+                channels = width * expansion
+            name = f"layer{index + 1}"
+            self.add_module(name, nn.Sequential(*blocks))
+            reached = self.stages[-1].stride * stage_stride
+            self.stages = (*self.stages, Stage(name, name, channels, reached))
+        return channels
+
+    def _forward_stages(self, x: Tensor) -> Tensor:
+        self._check_input(x)
+        x = self.relu(self.bn1(self.conv1(x)))  # (B, widths[0], H / 2, W / 2)
+        x = self.maxpool(x)  # (B, widths[0], H / 4, W / 4)
+        for stage in self.stages[1:]:  # H / 4, H / 8, H / 16, H / 32
+            x = self.get_submodule(stage.module)(x)
+        return x
+
+    def _make_head(self, channels: int, num_classes: int) -> None:
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(channels, num_classes)
+        self.num_features = channels
+
+    def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
+        """(B, num_features, h, w) -> class scores (B, num_classes), or (B, num_features)."""
+        pooled = torch.flatten(self.avgpool(f), 1)
+        return pooled if pre_logits else self.fc(pooled)
+
+    def reset_parameters(self) -> None:
+        """He's normal initialisation by fan-out; batch normalisation starts as the identity."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, (nn.BatchNorm2d, nn.Linear)):
+                module.reset_parameters()
+        if self.zero_init_residual:
+            for module in self.modules():
+                self._zero_branch(module)
+
+    zero_init_residual: bool
+
+    def _zero_branch(self, block: nn.Module) -> None:
+        """Zero what ends a residual branch, if `block` is a residual block."""
+        raise NotImplementedError
+
+
+class ResNet(_ResidualNetwork):
+    """A network of post-activation blocks: ResNet, its plain twin, ResNeXt, wide ResNet.
+
+    State-dict keys and shapes are torchvision's.
+
+    Args:
+        block: `PlainBlock`, `BasicBlock` or `Bottleneck`.
+        layers: Blocks per stage.
+        widths: Filters per stage; a bottleneck puts out four times as many.
+        num_classes: Classes to score.
+        in_channels: Channels of the input image.
+        groups: Groups of the 3x3 convolutions (bottlenecks only).
+        base_width: Filters per group at width 64 (bottlenecks only).
+        stem: `"imagenet"`, or `"small"` for images of 28 to 64 pixels.
+        shortcut: The paper's option A, B or C.
+        stride_in: Which convolution of a bottleneck strides.
+        zero_init_residual: Start each residual branch at zero.
+        inplace: Let ReLU and the additions overwrite their input.
+
+    Example:
+        >>> import torch
+        >>> from convzoo.models import BasicBlock, ResNet
+        >>> net = ResNet(BasicBlock, [1, 1], widths=(8, 16), stem="small", num_classes=5)
+        >>> net(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 5])
+    """
+
+    def __init__(
+        self,
+        block: type[PlainBlock | BasicBlock | Bottleneck],
+        layers: Sequence[int],
+        *,
+        widths: Sequence[int] = (64, 128, 256, 512),
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        groups: int = 1,
+        base_width: int = 64,
+        stem: Stem = "imagenet",
+        shortcut: Shortcut = "B",
+        stride_in: StrideIn = "3x3",
+        zero_init_residual: bool = False,
+        inplace: bool = True,
+    ) -> None:
+        super().__init__()
+        _check_choices(shortcut, stride_in, layers, widths)
+        self.zero_init_residual = zero_init_residual
+        self._make_stem(stem, in_channels, widths[0], inplace)
+
+        def make(channels: int, width: int, stride: int, _first: bool) -> nn.Module:
+            if issubclass(block, Bottleneck):
+                return block(
+                    channels,
+                    width,
+                    stride,
+                    shortcut=shortcut,
+                    groups=groups,
+                    base_width=base_width,
+                    stride_in=stride_in,
+                    inplace=inplace,
+                )
+            if issubclass(block, BasicBlock):
+                return block(channels, width, stride, shortcut=shortcut, inplace=inplace)
+            return block(channels, width, stride, inplace=inplace)
+
+        channels = self._make_stages(make, layers, widths, block.expansion)
+        self._make_head(channels, num_classes)
+        self.reset_parameters()
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, num_features, H / 32, W / 32) with the usual stem."""
+        return self._forward_stages(x)
+
+    def _zero_branch(self, block: nn.Module) -> None:
+        if isinstance(block, Bottleneck):
+            nn.init.zeros_(block.bn3.weight)
+        elif isinstance(block, BasicBlock):
+            nn.init.zeros_(block.bn2.weight)
+
+
+class PreActResNet(_ResidualNetwork):
+    """A network of pre-activation blocks, with one more BN-ReLU after the last addition.
+
+    The first block takes the stem's activated output as it is: BN and ReLU come right after the
+    first convolution, before the branch splits off, as in the authors' code.
+
+    Args:
+        block: `PreActBasicBlock` or `PreActBottleneck`.
+        layers: Blocks per stage.
+        widths: Filters per stage; a bottleneck puts out four times as many.
+        num_classes: Classes to score.
+        in_channels: Channels of the input image.
+        stem: `"imagenet"`, or `"small"` for images of 28 to 64 pixels.
+        shortcut: The paper's option A, B or C.
+        stride_in: Which convolution of a bottleneck strides; the paper's is the first 1x1.
+        zero_init_residual: Start each residual branch at zero. A pre-activation branch ends in a
+            convolution, so that is what starts at zero here.
+        inplace: Let ReLU and the additions overwrite their input.
+    """
+
+    def __init__(
+        self,
+        block: type[PreActBasicBlock | PreActBottleneck],
+        layers: Sequence[int],
+        *,
+        widths: Sequence[int] = (64, 128, 256, 512),
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        stem: Stem = "imagenet",
+        shortcut: Shortcut = "B",
+        stride_in: StrideIn = "1x1",
+        zero_init_residual: bool = False,
+        inplace: bool = True,
+    ) -> None:
+        super().__init__()
+        _check_choices(shortcut, stride_in, layers, widths)
+        self.zero_init_residual = zero_init_residual
+        self._make_stem(stem, in_channels, widths[0], inplace)
+
+        def make(channels: int, width: int, stride: int, first: bool) -> nn.Module:
+            if issubclass(block, PreActBottleneck):
+                return block(
+                    channels,
+                    width,
+                    stride,
+                    shortcut=shortcut,
+                    stride_in=stride_in,
+                    first=first,
+                    inplace=inplace,
+                )
+            return block(channels, width, stride, shortcut=shortcut, first=first, inplace=inplace)
+
+        channels = self._make_stages(make, layers, widths, block.expansion)
+        self.bn_last = nn.BatchNorm2d(channels)
+        self.relu_last = nn.ReLU(inplace)
+        self._make_head(channels, num_classes)
+        self.reset_parameters()
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, num_features, H / 32, W / 32) with the usual stem."""
+        return self.relu_last(self.bn_last(self._forward_stages(x)))
+
+    def _zero_branch(self, block: nn.Module) -> None:
+        if isinstance(block, PreActBottleneck):
+            nn.init.zeros_(block.conv3.weight)
+        elif isinstance(block, PreActBasicBlock):
+            nn.init.zeros_(block.conv2.weight)
+
+
+def _check_choices(
+    shortcut: str, stride_in: str, layers: Sequence[int], widths: Sequence[int]
+) -> None:
+    if shortcut not in ("A", "B", "C"):
+        raise UnknownNameError("shortcut option", shortcut, ("A", "B", "C"))
+    if stride_in not in ("1x1", "3x3"):
+        raise UnknownNameError("stride_in", stride_in, ("1x1", "3x3"))
+    if len(layers) != len(widths) or not layers:
+        raise InputError(
+            f"layers: expected one number a stage, {len(widths)} for widths {tuple(widths)}, "
+            f"got {tuple(layers)}"
+        )

@@ -1,0 +1,262 @@
+"""The record that says how images are prepared."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal, TypedDict, Unpack
+
+from ..errors import InputError
+from . import _check
+from ._transforms import ImageTransform, eval_steps, train_steps
+
+Crop = Literal["center", "squash", "none"]
+"""How evaluation gets from the resized image to `input_size`."""
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
+"""How pixels are resampled. The last three exist for PIL images only."""
+
+Augmentation = Literal["photo", "small", "digit"]
+"""Which defaults `Preset.train` starts from."""
+
+TrainCrop = Literal["resized", "pad", "eval"]
+"""How training gets to `input_size`."""
+
+AutoAugment = Literal["randaugment", "trivialaugment"]
+"""A policy that draws augmentations by itself."""
+
+
+class PresetFields(TypedDict, total=False):
+    """The fields of a [Preset][convzoo.presets.Preset], as `Preset.replace` takes them."""
+
+    input_size: int | tuple[int, int]
+    resize: int | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop: Crop
+    interpolation: Interpolation
+    antialias: bool
+    channels: int
+    augmentation: Augmentation
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """How an image becomes the tensor that a network was trained on.
+
+    Two presets with the same fields are equal and hash alike.
+
+    Args:
+        input_size: What the network gets, in pixels: the side of a square, or (height, width).
+            A pair of equal sides is kept as one number.
+        resize: The short side after resizing, in pixels, aspect ratio kept; None leaves the size
+            as it is. For an oblong `input_size` the image is scaled until it just covers a box of
+            the same proportions whose short side is `resize`.
+        mean: Per channel, of pixels scaled to [0, 1].
+        std: Per channel, likewise; above 0.
+        crop: `"center"` cuts `input_size` from the middle, and pads with black (0) where the image
+            is smaller; `"squash"` resizes height and width separately, then cuts the middle;
+            `"none"` keeps the whole resized image, so that sizes differ from image to image.
+        interpolation: How pixels are resampled. `"nearest"` takes the same pixels for PIL images
+            and tensors (torchvision's `NEAREST_EXACT`).
+        antialias: Whether tensors are smoothed when they shrink. PIL images always are.
+        channels: Of the network's input: 1 (grey), 3 (RGB), or another number for tensors that
+            already have it.
+        augmentation: What `train()` does by default: `"photo"` a random resized crop and a
+            horizontal flip, `"small"` a crop from the image padded by 4 pixels and a flip,
+            `"digit"` the same crop and no flip.
+
+    Raises:
+        InputError: A field is not what it should be.
+
+    Example:
+        >>> from convzoo.presets import Preset
+        >>> grey = Preset(input_size=64, resize=72, mean=(0.5,), std=(0.25,), channels=1)
+        >>> grey.replace(crop="squash").crop
+        'squash'
+        >>> Preset.from_dict(grey.to_dict()) == grey
+        True
+    """
+
+    input_size: int | tuple[int, int]
+    resize: int | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop: Crop = "center"
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = True
+    channels: int = 3
+    augmentation: Augmentation = "photo"
+
+    def __post_init__(self) -> None:
+        def put(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)  # the dataclass is frozen
+
+        put("input_size", _check.size("input_size", self.input_size))
+        if self.resize is not None:
+            _check.count("resize", self.resize)
+        _check.choice("crop", self.crop, Crop)
+        _check.choice("interpolation", self.interpolation, Interpolation)
+        _check.choice("augmentation", self.augmentation, Augmentation)
+        if not isinstance(self.antialias, bool):
+            raise InputError(f"antialias must be True or False, got {self.antialias!r}")
+        _check.count("channels", self.channels)
+        put("mean", _check.per_channel("mean", self.mean, self.channels))
+        put("std", _check.per_channel("std", self.std, self.channels))
+        if min(self.std) <= 0:
+            raise InputError(f"std must be above 0 in every channel, got {self.std}")
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """`input_size` as (height, width), in pixels."""
+        size = self.input_size
+        return (size, size) if isinstance(size, int) else size
+
+    def to_dict(self) -> dict[str, object]:
+        """The fields as plain JSON values (tuples become lists).
+
+        Returns:
+            A new dict that [from_dict][convzoo.presets.Preset.from_dict] takes back, also after a
+            way through JSON.
+        """
+        fields: dict[str, object] = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+        }
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, object]) -> Preset:
+        """A preset from what [to_dict][convzoo.presets.Preset.to_dict] gave.
+
+        Args:
+            fields: Every field by name; lists stand for tuples.
+
+        Returns:
+            The preset.
+
+        Raises:
+            InputError: A field is missing, unknown or wrong; missing and unknown ones are named
+                together.
+        """
+        if not isinstance(fields, Mapping):
+            raise InputError(f"a preset is a mapping of its fields, got {_check.describe(fields)}")
+        known = [field.name for field in dataclasses.fields(cls)]
+        missing = [name for name in known if name not in fields]
+        unknown = [name for name in fields if name not in known]
+        if missing or unknown:
+            raise InputError(_check.field_message(missing, unknown, known))
+        preset: Preset = cls(**fields)  # type: ignore[arg-type] # __post_init__ checks every value
+        return preset
+
+    def replace(self, **changes: Unpack[PresetFields]) -> Preset:
+        """A copy with some fields changed.
+
+        Args:
+            **changes: Fields and their new values.
+
+        Returns:
+            The new preset.
+
+        Raises:
+            InputError: There is no such field, or a value is wrong.
+        """
+        known = [field.name for field in dataclasses.fields(self)]
+        unknown = [name for name in changes if name not in known]
+        if unknown:
+            raise InputError(_check.field_message([], unknown, known))
+        return dataclasses.replace(self, **changes)
+
+    def eval(self) -> ImageTransform:
+        """The transform for evaluation and prediction; it draws nothing at random.
+
+        Returns:
+            A module that takes a PIL image, a tensor (C, H, W), or a batch (B, C, H, W), of dtype
+            uint8, or floating point in [0, 1], and returns float32 of shape (channels, height,
+            width) with the batch axis where one came. It pickles, so that a DataLoader's
+            workers can use it.
+        """
+        return ImageTransform(*eval_steps(self))
+
+    def train(
+        self,
+        *,
+        crop: TrainCrop | None = None,
+        scale: tuple[float, float] | None = None,
+        ratio: tuple[float, float] | None = None,
+        padding: int | None = None,
+        hflip: float | None = None,
+        vflip: float = 0.0,
+        rotation: float | tuple[float, float] = 0.0,
+        brightness: float = 0.0,
+        contrast: float = 0.0,
+        saturation: float = 0.0,
+        hue: float = 0.0,
+        grayscale: float = 0.0,
+        auto_augment: AutoAugment | None = None,
+        num_ops: int | None = None,
+        magnitude: int | None = None,
+        noise: float = 0.0,
+        erasing: float = 0.0,
+    ) -> ImageTransform:
+        """The transform for training, with torchvision's random augmentations.
+
+        They are applied in this order: crop, flips, rotation, colour jitter, grey, automatic
+        policy, noise, normalisation, erasing. What is not asked for is not in the transform.
+
+        Args:
+            crop: `"resized"` cuts a random part and resizes it to `input_size`; `"pad"` resizes as
+                `eval()` does, pads, and cuts `input_size` at random; `"eval"` resizes and crops as
+                `eval()` does. None takes what `scale`, `ratio` or `padding` imply, else the
+                preset's default.
+            scale: For `"resized"`: the part's area as a share of the image, (least, most) in
+                (0, 1]; None is (0.08, 1).
+            ratio: For `"resized"`: the part's width over its height, (least, most); None is
+                (3/4, 4/3).
+            padding: For `"pad"`: pixels of black added on every side; None is 4.
+            hflip: Probability of a mirror image, in [0, 1]; None is 0.5, or 0 for digits.
+            vflip: Probability of turning it upside down.
+            rotation: In degrees: an angle drawn from [-rotation, rotation], or from the pair
+                given. Corners are filled with black.
+            brightness: Factor drawn from [1 - brightness, 1 + brightness]; at least 0.
+            contrast: Likewise.
+            saturation: Likewise; no effect on grey images.
+            hue: Shift drawn from [-hue, hue] of the colour circle; in [0, 0.5].
+            grayscale: Probability of losing the colour.
+            auto_augment: `"randaugment"` (Cubuk et al., 2019) or `"trivialaugment"` (the wide
+                version of Mueller and Hutter, 2021).
+            num_ops: Operations an image, for RandAugment; None is 2.
+            magnitude: Their strength in [0, 30], for RandAugment; None is 9.
+            noise: Standard deviation of Gaussian noise on pixels in [0, 1]; the result is clipped
+                to [0, 1].
+            erasing: Probability that a random rectangle is set to the mean colour (Zhong et al.,
+                2017).
+
+        Returns:
+            A module that takes one PIL image or one tensor (C, H, W), as `eval()` does, and returns
+            float32 of shape (channels, height, width). It draws from torch's global generator.
+
+        Raises:
+            InputError: An argument is out of range, or belongs to another choice than the one made.
+        """
+        return ImageTransform(
+            *train_steps(
+                self,
+                crop=crop,
+                scale=scale,
+                ratio=ratio,
+                padding=padding,
+                hflip=hflip,
+                vflip=vflip,
+                rotation=rotation,
+                brightness=brightness,
+                contrast=contrast,
+                saturation=saturation,
+                hue=hue,
+                grayscale=grayscale,
+                auto_augment=auto_augment,
+                num_ops=num_ops,
+                magnitude=magnitude,
+                noise=noise,
+                erasing=erasing,
+            )
+        )
