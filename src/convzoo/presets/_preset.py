@@ -57,8 +57,8 @@ class Preset:
         crop: `"center"` cuts `input_size` from the middle, and pads with black (0) where the image
             is smaller; `"squash"` resizes height and width separately, then cuts the middle;
             `"none"` keeps the whole resized image, so that sizes differ from image to image.
-        interpolation: How pixels are resampled. `"nearest"` takes the same pixels for PIL images
-            and tensors (torchvision's `NEAREST_EXACT`).
+        interpolation: How pixels are resampled. uint8 tensors come within one grey level of PIL
+            images (on the CPU, with antialias; `"nearest"` and `"bicubic"` go through Pillow then).
         antialias: Whether tensors are smoothed when they shrink. PIL images always are.
         channels: Of the network's input: 1 (grey), 3 (RGB), or another number for tensors that
             already have it.
