@@ -61,9 +61,9 @@ class DropoutLinear(nn.Linear):
         super().__init__(in_features, out_features)
         self.p: float = p
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Drop, then multiply: (..., in_features) -> (..., out_features)."""
-        dropped = F.dropout(input, self.p, self.training)
+        dropped = F.dropout(x, self.p, self.training)
         return F.linear(dropped, self.weight, self.bias)
 
     def extra_repr(self) -> str:

@@ -132,7 +132,7 @@ class PlainBlock(_Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, width, H / stride, W / stride)."""
-        out = self.relu(self.bn1(self.conv1(x)))
+        out: Tensor = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
         return out
 
@@ -176,9 +176,10 @@ class BasicBlock(_Block):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, width, H / stride, W / stride)."""
         identity = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(x)))
+        out: Tensor = self.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
-        return self.relu(self._add(out, identity))
+        out = self.relu(self._add(out, identity))
+        return out
 
 
 class Bottleneck(_Block):
@@ -230,10 +231,11 @@ class Bottleneck(_Block):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, 4 * width, H / stride, W / stride)."""
         identity = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(x)))
+        out: Tensor = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
-        return self.relu(self._add(out, identity))
+        out = self.relu(self._add(out, identity))
+        return out
 
 
 class PreActBasicBlock(_Block):

@@ -279,7 +279,9 @@ class PreActResNet(_ResidualNetwork):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, num_features, H / 32, W / 32) with the usual stem."""
-        return self.relu_last(self.bn_last(self._forward_stages(x)))
+        x = self._forward_stages(x)
+        x = self.relu_last(self.bn_last(x))
+        return x
 
     def _zero_branch(self, block: nn.Module) -> None:
         if isinstance(block, PreActBottleneck):

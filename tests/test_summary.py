@@ -1,0 +1,60 @@
+"""The layer table: shapes, work and receptive fields, against numbers derived by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+import convzoo
+from convzoo.errors import InputError
+
+
+def test_resnet18_in_numbers() -> None:
+    with torch.device("meta"):
+        net = convzoo.resnet18()
+    table = convzoo.summary(net)
+    assert table.input_shape == (1, 3, 224, 224)
+    assert (table.parameters, table.multiply_adds) == (11_689_512, 1_814_073_344)
+    by_name = {layer.name: layer for layer in table.layers}
+    assert by_name["conv1"].output_shape == (1, 64, 112, 112)
+    assert by_name["conv1"].multiply_adds == 7 * 7 * 3 * 64 * 112 * 112
+    assert (by_name["maxpool"].receptive_field, by_name["maxpool"].stride) == (11, 4)
+    assert by_name["layer4.1.conv2"].receptive_field == 435
+    assert by_name["fc"].receptive_field is None
+    assert sum(layer.parameters for layer in table.layers) == table.parameters
+    assert sum(layer.multiply_adds for layer in table.layers) == table.multiply_adds
+
+
+def test_receptive_fields_of_vgg16() -> None:
+    with torch.device("meta"):
+        net = torchvision.models.vgg16()
+    fields = {x.name: x.receptive_field for x in convzoo.summary(net, 224).layers}
+    ends = ["features.2", "features.7", "features.14", "features.21", "features.28", "features.30"]
+    assert [fields[name] for name in ends] == [5, 14, 40, 92, 196, 212]
+
+
+def test_it_reads_nothing_and_leaves_no_trace() -> None:
+    net = convzoo.cifar_resnet20().train()
+    net.layer1.eval()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    modes = [module.training for module in net.modules()]
+    text = str(convzoo.summary(net))
+    assert [module.training for module in net.modules()] == modes
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+    assert "269,722 parameters, 40,551,040 multiply-adds an image" in text
+    assert len({line.find("Conv2d") for line in text.splitlines() if "Conv2d" in line}) == 1
+
+
+def test_an_oblong_image_and_a_dilated_convolution() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, dilation=2, bias=False), nn.AvgPool2d(2))
+    conv, pool = convzoo.summary(net, (12, 10)).layers
+    assert conv.output_shape == (1, 4, 8, 6)
+    assert (conv.receptive_field, pool.receptive_field, pool.stride) == (5, 6, 2)
+
+
+def test_a_network_that_does_not_say_its_size() -> None:
+    with pytest.raises(InputError, match="input_size: expected the side of an image"):
+        convzoo.summary(nn.Conv2d(3, 4, 3))
