@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError, InputError
+from . import _check
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -43,6 +44,8 @@ def load_image(path: str | os.PathLike[str]) -> Image:
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"path must be a file name, got {_check.describe(path)}")
     file = Path(path)
     if file.is_dir():
         raise DataError(f"{file}: expected an image file, got a folder")
