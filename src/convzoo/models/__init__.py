@@ -13,8 +13,18 @@ from convzoo._build import BuildOptions
 from convzoo._classifier import Classifier
 from convzoo._registry import ModelInfo
 from convzoo.errors import UnknownNameError
-from convzoo.models.resnet import cifar as _cifar
-from convzoo.models.resnet import imagenet as _imagenet
+from convzoo.models.alexnet import MODELS as _ALEXNET
+from convzoo.models.alexnet import (
+    AlexNet,
+    AlexNet2012,
+    AlexNet2012Name,
+    AlexNet2012Options,
+    AlexNetName,
+    AlexNetOptions,
+    TowerNorm,
+    alexnet,
+    alexnet_2012,
+)
 from convzoo.models.resnet import (
     BasicBlock,
     Bottleneck,
@@ -32,45 +42,67 @@ from convzoo.models.resnet import (
     Shortcut,
     Stem,
     StrideIn,
-    cifar_plain110,
     cifar_plain20,
     cifar_plain32,
     cifar_plain44,
     cifar_plain56,
-    cifar_preact1001,
+    cifar_plain110,
     cifar_preact110,
     cifar_preact164,
-    cifar_resnet110,
-    cifar_resnet1202,
+    cifar_preact1001,
     cifar_resnet20,
     cifar_resnet32,
     cifar_resnet44,
     cifar_resnet56,
+    cifar_resnet110,
+    cifar_resnet1202,
     make_shortcut,
     plain18,
     plain34,
+    preact_resnet50,
     preact_resnet101,
     preact_resnet152,
     preact_resnet200,
-    preact_resnet50,
-    resnet101,
-    resnet101_v1,
-    resnet152,
-    resnet152_v1,
     resnet18,
     resnet34,
     resnet50,
     resnet50_v1,
+    resnet101,
+    resnet101_v1,
+    resnet152,
+    resnet152_v1,
+    resnext50_32x4d,
     resnext101_32x8d,
     resnext101_64x4d,
-    resnext50_32x4d,
-    wide_resnet101_2,
     wide_resnet50_2,
+    wide_resnet101_2,
+)
+from convzoo.models.resnet import cifar as _cifar
+from convzoo.models.resnet import imagenet as _imagenet
+from convzoo.models.vgg import MODELS as _VGG
+from convzoo.models.vgg import (
+    VGG,
+    FullyConvolutionalVGG,
+    VGGName,
+    VGGOptions,
+    to_fully_convolutional,
+    vgg11,
+    vgg11_bn,
+    vgg11_lrn,
+    vgg13,
+    vgg13_bn,
+    vgg16,
+    vgg16_1x1,
+    vgg16_bn,
+    vgg19,
+    vgg19_bn,
 )
 
 MODELS: Final[dict[str, ModelInfo]] = {
     info.name: info
     for info in (
+        *_ALEXNET,
+        *_VGG,
         *_imagenet.MODELS,
         *_cifar.MODELS,
     )
@@ -78,6 +110,27 @@ MODELS: Final[dict[str, ModelInfo]] = {
 """Every builder by name, with its paper."""
 
 
+@overload
+def create_model(
+    name: AlexNetName,
+    *,
+    weights: str | None = None,
+    **options: Unpack[AlexNetOptions],
+) -> AlexNet: ...
+@overload
+def create_model(
+    name: AlexNet2012Name,
+    *,
+    weights: str | None = None,
+    **options: Unpack[AlexNet2012Options],
+) -> AlexNet2012: ...
+@overload
+def create_model(
+    name: VGGName,
+    *,
+    weights: str | None = None,
+    **options: Unpack[VGGOptions],
+) -> VGG: ...
 @overload
 def create_model(
     name: ResNetName | CifarResNetName,
@@ -155,11 +208,19 @@ def model_info(name: str) -> ModelInfo:
 
 
 __all__ = [
+    "MODELS",
+    "VGG",
+    "AlexNet",
+    "AlexNet2012",
+    "AlexNet2012Name",
+    "AlexNet2012Options",
+    "AlexNetName",
+    "AlexNetOptions",
     "BasicBlock",
     "Bottleneck",
     "CifarPreActResNetName",
     "CifarResNetName",
-    "MODELS",
+    "FullyConvolutionalVGG",
     "PaddedShortcut",
     "PlainBlock",
     "PreActBasicBlock",
@@ -172,41 +233,57 @@ __all__ = [
     "Shortcut",
     "Stem",
     "StrideIn",
-    "cifar_plain110",
+    "TowerNorm",
+    "VGGName",
+    "VGGOptions",
+    "alexnet",
+    "alexnet_2012",
     "cifar_plain20",
     "cifar_plain32",
     "cifar_plain44",
     "cifar_plain56",
-    "cifar_preact1001",
+    "cifar_plain110",
     "cifar_preact110",
     "cifar_preact164",
-    "cifar_resnet110",
-    "cifar_resnet1202",
+    "cifar_preact1001",
     "cifar_resnet20",
     "cifar_resnet32",
     "cifar_resnet44",
     "cifar_resnet56",
+    "cifar_resnet110",
+    "cifar_resnet1202",
     "create_model",
     "list_models",
     "make_shortcut",
     "model_info",
     "plain18",
     "plain34",
+    "preact_resnet50",
     "preact_resnet101",
     "preact_resnet152",
     "preact_resnet200",
-    "preact_resnet50",
-    "resnet101",
-    "resnet101_v1",
-    "resnet152",
-    "resnet152_v1",
     "resnet18",
     "resnet34",
     "resnet50",
     "resnet50_v1",
+    "resnet101",
+    "resnet101_v1",
+    "resnet152",
+    "resnet152_v1",
+    "resnext50_32x4d",
     "resnext101_32x8d",
     "resnext101_64x4d",
-    "resnext50_32x4d",
-    "wide_resnet101_2",
+    "to_fully_convolutional",
+    "vgg11",
+    "vgg11_bn",
+    "vgg11_lrn",
+    "vgg13",
+    "vgg13_bn",
+    "vgg16",
+    "vgg16_1x1",
+    "vgg16_bn",
+    "vgg19",
+    "vgg19_bn",
     "wide_resnet50_2",
+    "wide_resnet101_2",
 ]

@@ -1,0 +1,387 @@
+"""VGG: 3 x 3 convolutions only, 11 to 19 layers deep.
+
+Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014
+(arXiv:1409.1556), configurations A, A-LRN, B, C, D and E. State-dict keys and shapes are
+torchvision's where it has the network.
+
+Where this departs from the paper:
+
+- The default initialisation is torchvision's: He's normal rule by fan-out in the convolutions,
+  N(0, 0.01) in the linear layers. `paper_init=True` is the paper's N(0, 0.1), a variance of 0.01
+  (often misread as a standard deviation of 0.01). It trains configuration A only; the paper
+  starts the deeper ones from A's first four convolutions and its fully connected layers.
+- The `_bn` forms, with batch normalisation after every convolution, came later (2015).
+- Other image sizes than 224 pixels are pooled to 7 x 7 before the fully connected layers. The
+  paper evaluates larger images densely: `to_fully_convolutional` does that.
+- Presets divide by the standard deviation; the paper subtracts the mean only.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final, Literal, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from convzoo._build import BuildOptions, build, option_names
+from convzoo._classifier import Classifier, DropoutLinear, Stage
+from convzoo._registry import ModelInfo, Paper
+from convzoo.errors import InputError
+from convzoo.layers import LocalResponseNorm
+from convzoo.presets import IMAGENET
+
+VGGName = Literal[
+    "vgg11",
+    "vgg11_lrn",
+    "vgg13",
+    "vgg16_1x1",
+    "vgg16",
+    "vgg19",
+    "vgg11_bn",
+    "vgg13_bn",
+    "vgg16_bn",
+    "vgg19_bn",
+]
+
+_WIDTHS: Final = (64, 128, 256, 512, 512)  # filters of each block
+# Kernel sizes of each block's convolutions; max pooling 2 x 2 ends a block.
+_A: Final = ((3,), (3,), (3, 3), (3, 3), (3, 3))
+_B: Final = ((3, 3), (3, 3), (3, 3), (3, 3), (3, 3))
+_C: Final = ((3, 3), (3, 3), (3, 3, 1), (3, 3, 1), (3, 3, 1))
+_D: Final = ((3, 3), (3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3))
+_E: Final = ((3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3))
+
+_SETTINGS: Final[dict[str, dict[str, Any]]] = {
+    "vgg11": {"blocks": _A},
+    "vgg11_lrn": {"blocks": _A, "local_response_norm": True},
+    "vgg13": {"blocks": _B},
+    "vgg16_1x1": {"blocks": _C},
+    "vgg16": {"blocks": _D},
+    "vgg19": {"blocks": _E},
+    "vgg11_bn": {"blocks": _A, "batch_norm": True},
+    "vgg13_bn": {"blocks": _B, "batch_norm": True},
+    "vgg16_bn": {"blocks": _D, "batch_norm": True},
+    "vgg19_bn": {"blocks": _E, "batch_norm": True},
+}
+
+
+class VGGOptions(BuildOptions, total=False):
+    """Options that every VGG builder takes."""
+
+    dropout: float
+    """Probability of dropping an output of the first two fully connected layers, in [0, 1)."""
+    paper_init: bool
+    """Draw weights from N(0, 0.1) as in the paper, instead of torchvision's initialisation."""
+    inplace: bool
+    """Let ReLU overwrite its input; False for hooks that look at it."""
+
+
+class VGG(Classifier):
+    """Blocks of 3 x 3 convolutions, each ended by max pooling, and three fully connected layers.
+
+    A stage `block1` ... is read after its pooling, at strides 2, 4, 8, 16 and 32.
+
+    Args:
+        blocks: Kernel sizes (odd) of each block's convolutions.
+        widths: Filters of each block.
+        hidden: Units of the first two fully connected layers.
+        grid: Side of the map that the first fully connected layer sees; other sizes are pooled.
+        batch_norm: Normalise after every convolution.
+        local_response_norm: Normalise across channels after the first convolution (A-LRN).
+        num_classes: Classes to score.
+        in_channels: Channels of the input image.
+        dropout: Probability of dropping an output of the first two fully connected layers.
+        paper_init: The paper's initialisation instead of torchvision's.
+        inplace: Let ReLU overwrite its input.
+
+    Example:
+        >>> import torch
+        >>> from convzoo.models import VGG
+        >>> net = VGG([(3,), (3, 3)], widths=(8, 16), hidden=32, grid=7, num_classes=10)
+        >>> net(torch.zeros(2, 3, 28, 28)).shape
+        torch.Size([2, 10])
+    """
+
+    head_path: ClassVar[str] = "classifier.6"
+    option_names: ClassVar[frozenset[str]] = option_names(VGGOptions)
+
+    def __init__(
+        self,
+        blocks: Sequence[Sequence[int]],
+        *,
+        widths: Sequence[int] = _WIDTHS,
+        hidden: int = 4096,
+        grid: int = 7,
+        batch_norm: bool = False,
+        local_response_norm: bool = False,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        dropout: float = 0.5,
+        paper_init: bool = False,
+        inplace: bool = True,
+    ) -> None:
+        super().__init__()
+        if len(blocks) != len(widths) or not blocks:
+            raise InputError(
+                f"widths: expected one number a block, {len(blocks)}, got {tuple(widths)}"
+            )
+        if not 0.0 <= dropout < 1.0:
+            raise InputError(f"dropout: expected a probability in [0, 1), got {dropout!r}")
+        self.paper_init = paper_init
+        layers: list[nn.Module] = []
+        stages: list[Stage] = []
+        channels = in_channels
+        for number, (kernels, width) in enumerate(zip(blocks, widths, strict=True), 1):
+            for kernel in kernels:
+                layers.append(nn.Conv2d(channels, width, kernel, padding=kernel // 2))
+                if batch_norm:
+                    layers.append(nn.BatchNorm2d(width))
+                layers.append(nn.ReLU(inplace))
+                if local_response_norm and channels == in_channels and number == 1:
+                    layers.append(LocalResponseNorm(5, 1e-4, 0.75, 2.0, alpha_mode="sum"))
+                channels = width
+            # The pooled map is no ReLU's input, so nothing overwrites what a stage returns.
+            layers.append(nn.MaxPool2d(2))
+            stages.append(Stage(f"block{number}", f"features.{len(layers) - 1}", width, 2**number))
+        self.features = nn.Sequential(*layers)
+        self.avgpool = nn.AdaptiveAvgPool2d(grid)
+        self.classifier = nn.Sequential(
+            nn.Linear(channels * grid * grid, hidden),
+            nn.ReLU(inplace),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(inplace),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, num_classes),
+        )
+        self.in_channels = in_channels
+        self.num_features = channels
+        self.grid = grid
+        self.min_size = 2 ** len(blocks)  # every block halves the map
+        self.stages = tuple(stages)
+        self.reset_parameters()
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, 512, H / 32, W / 32)."""
+        self._check_input(x)
+        out: Tensor = self.features(x)
+        return out
+
+    def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
+        """(B, 512, h, w) -> class scores (B, num_classes), or (B, 4096)."""
+        x = torch.flatten(self.avgpool(f), 1)  # (B, 25088)
+        out: Tensor = self.classifier[:-1](x) if pre_logits else self.classifier(x)
+        return out
+
+    def reset_parameters(self) -> None:
+        """As torchvision initialises, or with `paper_init` N(0, 0.1); biases start at zero."""
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_parameters()
+            elif isinstance(module, (nn.Conv2d, nn.Linear)):
+                if self.paper_init:
+                    nn.init.normal_(module.weight, std=0.1)
+                elif isinstance(module, nn.Conv2d):
+                    nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                else:
+                    nn.init.normal_(module.weight, std=0.01)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+
+class FullyConvolutionalVGG(Classifier):
+    """A VGG whose fully connected layers are convolutions: it scores every 7 x 7 patch of the map.
+
+    Made by [to_fully_convolutional][convzoo.models.to_fully_convolutional].
+
+    Args:
+        net: The network to copy.
+    """
+
+    head_path: ClassVar[str] = "classifier.6"
+
+    def __init__(self, net: VGG) -> None:
+        super().__init__()
+        self.features = copy.deepcopy(net.features)
+        fc6, relu6, drop6, fc7, relu7, drop7, fc8 = net.classifier
+        self.classifier = nn.Sequential(
+            _as_conv(fc6, net.grid),
+            copy.deepcopy(relu6),
+            copy.deepcopy(drop6),
+            _as_conv(fc7, 1),
+            copy.deepcopy(relu7),
+            copy.deepcopy(drop7),
+            _as_conv(fc8, 1),
+        )
+        self.in_channels = net.in_channels
+        self.num_features = net.num_features
+        self.min_size = net.grid * net.stages[-1].stride
+        self.stages = net.stages
+        self.preset = net.preset
+        self.labels = net.labels
+        self.train(net.training)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, 512, H / 32, W / 32)."""
+        self._check_input(x)
+        out: Tensor = self.features(x)
+        return out
+
+    def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
+        """(B, 512, h, w) -> class scores averaged over the positions, or (B, 4096) likewise."""
+        # The last layer is linear: the mean of its scores is its score of the mean.
+        out: Tensor = self.classifier[:-1](f) if pre_logits else self.classifier(f)
+        return out.mean((2, 3))  # (B, C, h - 6, w - 6) -> (B, C)
+
+    def score_map(self, x: Tensor) -> Tensor:
+        """The class scores of every position, before they are averaged.
+
+        Args:
+            x: Images, (B, in_channels, H, W), of at least 224 pixels.
+
+        Returns:
+            (B, num_classes, H / 32 - 6, W / 32 - 6): one position for each 7 x 7 patch of the map.
+        """
+        out: Tensor = self.classifier(self.forward_features(x))
+        return out
+
+    def reset_parameters(self) -> None:
+        """As torchvision initialises the linear form of the same layers; biases start at zero."""
+        for part, std in ((self.features, None), (self.classifier, 0.01)):
+            for module in part.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.reset_parameters()
+                elif isinstance(module, nn.Conv2d):
+                    if std is None:
+                        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                    else:
+                        nn.init.normal_(module.weight, std=std)
+                    if module.bias is not None:
+                        nn.init.zeros_(module.bias)
+
+
+def to_fully_convolutional(net: VGG) -> FullyConvolutionalVGG:
+    """Turn a VGG into a network that is evaluated densely on images of any size.
+
+    The first fully connected layer becomes a 7 x 7 convolution, the others 1 x 1 ones, and the
+    map of class scores is averaged: section 3.2 of the paper, for one image and one scale. (The
+    paper averages with the mirrored image too.) At 224 pixels the scores are the plain network's.
+
+    Args:
+        net: Any VGG, with any head. It is left as it is; the parameters are copied.
+
+    Returns:
+        A network in the same mode and dtype, on the same device.
+
+    Raises:
+        InputError: `net` is not a VGG.
+
+    Example:
+        >>> import torch
+        >>> from convzoo.models import VGG, to_fully_convolutional
+        >>> net = VGG([(3,), (3,)], widths=(4, 8), hidden=16, num_classes=10).eval()
+        >>> dense = to_fully_convolutional(net)
+        >>> image = torch.randn(1, 3, 40, 36)
+        >>> dense(image).shape, dense.score_map(image).shape
+        (torch.Size([1, 10]), torch.Size([1, 10, 4, 3]))
+    """
+    if not isinstance(net, VGG):
+        raise InputError(f"net: expected a VGG, got {type(net).__name__}")
+    return FullyConvolutionalVGG(net)
+
+
+def _as_conv(layer: nn.Module, kernel: int) -> nn.Module:
+    """The convolution that computes what a linear layer computes of a `kernel` x `kernel` map."""
+    if not isinstance(layer, nn.Linear):
+        raise InputError(f"net: expected linear layers in its head, got {type(layer).__name__}")
+    channels = layer.in_features // kernel**2
+    with torch.device("meta"):
+        conv: nn.Module = nn.Conv2d(channels, layer.out_features, kernel)
+    weight = layer.weight.detach().clone().view(layer.out_features, channels, kernel, kernel)
+    state = {"weight": weight}
+    if layer.bias is not None:
+        state["bias"] = layer.bias.detach().clone()
+    conv.load_state_dict(state, assign=True)
+    for name, parameter in layer.named_parameters():  # what was frozen stays frozen
+        conv.get_parameter(name).requires_grad_(parameter.requires_grad)
+    if isinstance(layer, DropoutLinear):
+        conv = nn.Sequential(nn.Dropout(layer.p), conv)
+    return conv
+
+
+def vgg11(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-11, configuration A; 132,863,336 parameters, 7.61 G multiply-adds."""
+    return build(VGG, "vgg11", _SETTINGS["vgg11"], weights, options, preset=IMAGENET)
+
+
+def vgg11_lrn(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-11 with local response normalisation, configuration A-LRN; 132,863,336 parameters."""
+    return build(VGG, "vgg11_lrn", _SETTINGS["vgg11_lrn"], weights, options, preset=IMAGENET)
+
+
+def vgg13(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-13, configuration B; 133,047,848 parameters, 11.31 G multiply-adds."""
+    return build(VGG, "vgg13", _SETTINGS["vgg13"], weights, options, preset=IMAGENET)
+
+
+def vgg16_1x1(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-16 with 1 x 1 convolutions, configuration C; 133,638,952 parameters."""
+    return build(VGG, "vgg16_1x1", _SETTINGS["vgg16_1x1"], weights, options, preset=IMAGENET)
+
+
+def vgg16(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-16, configuration D; 138,357,544 parameters, 15.47 G multiply-adds."""
+    return build(VGG, "vgg16", _SETTINGS["vgg16"], weights, options, preset=IMAGENET)
+
+
+def vgg19(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-19, configuration E; 143,667,240 parameters, 19.63 G multiply-adds."""
+    return build(VGG, "vgg19", _SETTINGS["vgg19"], weights, options, preset=IMAGENET)
+
+
+def vgg11_bn(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-11 with batch normalisation; 132,868,840 parameters, 7.61 G multiply-adds."""
+    return build(VGG, "vgg11_bn", _SETTINGS["vgg11_bn"], weights, options, preset=IMAGENET)
+
+
+def vgg13_bn(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-13 with batch normalisation; 133,053,736 parameters, 11.31 G multiply-adds."""
+    return build(VGG, "vgg13_bn", _SETTINGS["vgg13_bn"], weights, options, preset=IMAGENET)
+
+
+def vgg16_bn(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-16 with batch normalisation; 138,365,992 parameters, 15.47 G multiply-adds."""
+    return build(VGG, "vgg16_bn", _SETTINGS["vgg16_bn"], weights, options, preset=IMAGENET)
+
+
+def vgg19_bn(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-19 with batch normalisation; 143,678,248 parameters, 19.63 G multiply-adds."""
+    return build(VGG, "vgg19_bn", _SETTINGS["vgg19_bn"], weights, options, preset=IMAGENET)
+
+
+_PAPER: Final = Paper(
+    "Very Deep Convolutional Networks for Large-Scale Image Recognition",
+    2014,
+    "https://arxiv.org/abs/1409.1556",
+)
+_INIT: Final = "initialised as torchvision does; paper_init=True for the paper's"
+_BN: Final = "batch normalisation after every convolution, which the paper does not have"
+_BUILDERS: Final = (
+    (vgg11, _INIT),
+    (vgg11_lrn, _INIT),
+    (vgg13, _INIT),
+    (vgg16_1x1, _INIT),
+    (vgg16, _INIT),
+    (vgg19, _INIT),
+    (vgg11_bn, _BN),
+    (vgg13_bn, _BN),
+    (vgg16_bn, _BN),
+    (vgg19_bn, _BN),
+)
+
+MODELS: Final = tuple(
+    ModelInfo(builder.__name__, builder, "VGG", _PAPER, (3, 224, 224), departs)
+    for builder, departs in _BUILDERS
+)
