@@ -7,7 +7,7 @@ hand, [create_model][convzoo.create_model] takes it.
 from __future__ import annotations
 
 import fnmatch
-from typing import Any, Final, Unpack, overload
+from typing import Any, Final, Literal, Unpack, overload
 
 from convzoo._build import BuildOptions
 from convzoo._classifier import Classifier
@@ -25,6 +25,34 @@ from convzoo.models.alexnet import (
     alexnet,
     alexnet_2012,
 )
+from convzoo.models.inception import (
+    GoogLeNet,
+    GoogLeNetName,
+    GoogLeNetOptions,
+    GoogLeNetOutput,
+    GoogLeNetStem,
+    GoogLeNetWithAux,
+    InceptionA,
+    InceptionB,
+    InceptionC,
+    InceptionD,
+    InceptionE,
+    InceptionNaive,
+    InceptionReduced,
+    InceptionV3,
+    InceptionV3Name,
+    InceptionV3Options,
+    InceptionV3Output,
+    InceptionV3WithAux,
+    fold_input_affine,
+    fold_preset,
+    googlenet,
+    googlenet_2014,
+    inception_v3,
+    loss_with_aux,
+)
+from convzoo.models.inception.googlenet import MODELS as _GOOGLENET
+from convzoo.models.inception.inception_v3 import MODELS as _INCEPTION_V3
 from convzoo.models.resnet import (
     BasicBlock,
     Bottleneck,
@@ -103,6 +131,8 @@ MODELS: Final[dict[str, ModelInfo]] = {
     for info in (
         *_ALEXNET,
         *_VGG,
+        *_GOOGLENET,
+        *_INCEPTION_V3,
         *_imagenet.MODELS,
         *_cifar.MODELS,
     )
@@ -131,6 +161,54 @@ def create_model(
     weights: str | None = None,
     **options: Unpack[VGGOptions],
 ) -> VGG: ...
+@overload
+def create_model(
+    name: GoogLeNetName,
+    *,
+    weights: str | None = None,
+    aux_heads: Literal[False] = False,
+    **options: Unpack[GoogLeNetOptions],
+) -> GoogLeNet: ...
+@overload
+def create_model(
+    name: GoogLeNetName,
+    *,
+    weights: str | None = None,
+    aux_heads: Literal[True],
+    **options: Unpack[GoogLeNetOptions],
+) -> GoogLeNetWithAux: ...
+@overload
+def create_model(
+    name: GoogLeNetName,
+    *,
+    weights: str | None = None,
+    aux_heads: bool,
+    **options: Unpack[GoogLeNetOptions],
+) -> GoogLeNet | GoogLeNetWithAux: ...
+@overload
+def create_model(
+    name: InceptionV3Name,
+    *,
+    weights: str | None = None,
+    aux_heads: Literal[False] = False,
+    **options: Unpack[InceptionV3Options],
+) -> InceptionV3: ...
+@overload
+def create_model(
+    name: InceptionV3Name,
+    *,
+    weights: str | None = None,
+    aux_heads: Literal[True],
+    **options: Unpack[InceptionV3Options],
+) -> InceptionV3WithAux: ...
+@overload
+def create_model(
+    name: InceptionV3Name,
+    *,
+    weights: str | None = None,
+    aux_heads: bool,
+    **options: Unpack[InceptionV3Options],
+) -> InceptionV3 | InceptionV3WithAux: ...
 @overload
 def create_model(
     name: ResNetName | CifarResNetName,
@@ -221,6 +299,24 @@ __all__ = [
     "CifarPreActResNetName",
     "CifarResNetName",
     "FullyConvolutionalVGG",
+    "GoogLeNet",
+    "GoogLeNetName",
+    "GoogLeNetOptions",
+    "GoogLeNetOutput",
+    "GoogLeNetStem",
+    "GoogLeNetWithAux",
+    "InceptionA",
+    "InceptionB",
+    "InceptionC",
+    "InceptionD",
+    "InceptionE",
+    "InceptionNaive",
+    "InceptionReduced",
+    "InceptionV3",
+    "InceptionV3Name",
+    "InceptionV3Options",
+    "InceptionV3Output",
+    "InceptionV3WithAux",
     "PaddedShortcut",
     "PlainBlock",
     "PreActBasicBlock",
@@ -253,7 +349,13 @@ __all__ = [
     "cifar_resnet110",
     "cifar_resnet1202",
     "create_model",
+    "fold_input_affine",
+    "fold_preset",
+    "googlenet",
+    "googlenet_2014",
+    "inception_v3",
     "list_models",
+    "loss_with_aux",
     "make_shortcut",
     "model_info",
     "plain18",

@@ -108,14 +108,16 @@ class GoogLeNet(Classifier):
     """
 
     head_path: ClassVar[str] = "fc"
+    # Named here, so that a checkpoint may hold them where the network does not.
+    aux_head_paths: ClassVar[tuple[str, ...]] = ("aux1.fc2", "aux2.fc2")
     option_names: ClassVar[frozenset[str]] = option_names(GoogLeNetOptions) | {"aux_heads"}
 
     def __init__(
         self,
         *,
         batch_norm: bool = False,
-        kernel5: int = 5,
-        pool4: int = 3,
+        kernel5: Literal[3, 5] = 5,
+        pool4: Literal[2, 3] = 3,
         num_classes: int = 1000,
         in_channels: int = 3,
         stem: GoogLeNetStem = "imagenet",
@@ -180,7 +182,10 @@ class GoogLeNet(Classifier):
         self.in_channels = in_channels
         self.num_features = 1024
         # Every pooling must keep one full step: 2 pixels before the last 3x3, counted back.
-        self.min_size = {(True, 2): 15, (True, 3): 31, (False, 2): 2, (False, 3): 4}[large, pool4]
+        if large:
+            self.min_size = 15 if pool4 == 2 else 31
+        else:
+            self.min_size = 2 if pool4 == 2 else 4
         stride = 8 if large else 1  # of the first module
         self.stages = (
             Stage("conv1", "conv1", 64, 2 if large else 1),
@@ -259,8 +264,6 @@ class GoogLeNetWithAux(GoogLeNet):
         >>> net.eval()(torch.zeros(2, 3, 28, 28)).shape
         torch.Size([2, 10])
     """
-
-    aux_head_paths: ClassVar[tuple[str, ...]] = ("aux1.fc2", "aux2.fc2")
 
     aux1: GoogLeNetAux | None
     aux2: GoogLeNetAux | None

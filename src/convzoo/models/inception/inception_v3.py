@@ -74,6 +74,8 @@ class InceptionV3(Classifier):
     """
 
     head_path: ClassVar[str] = "fc"
+    # Named here, so that a checkpoint may hold it where the network does not.
+    aux_head_paths: ClassVar[tuple[str, ...]] = ("AuxLogits.fc",)
     option_names: ClassVar[frozenset[str]] = option_names(InceptionV3Options) | {"aux_heads"}
 
     # The convolutions that stride pad nothing: 75 -> 37 -> 35 -> 17 -> 15 -> 7 -> 3 -> 1.
@@ -183,8 +185,6 @@ class InceptionV3WithAux(InceptionV3):
 
     The arguments are those of `InceptionV3`.
     """
-
-    aux_head_paths: ClassVar[tuple[str, ...]] = ("AuxLogits.fc",)
 
     AuxLogits: InceptionV3Aux | None
 
