@@ -129,15 +129,17 @@ def test_stages_have_the_channels_and_strides_they_say(name: str) -> None:
     channels, side, _ = MODELS[name].input_shape
     maps = net.intermediates(torch.zeros(1, channels, side, side, device="meta"))
     assert list(maps) == [stage.name for stage in net.stages]
+    assert [f.shape[1] for f in maps.values()] == [stage.channels for stage in net.stages]
     assert len(net.stages) > 0
+    if net.max_size is not None:
+        return
+    growth = 2 * max(stage.stride for stage in net.stages)
+    larger = net.intermediates(torch.zeros(1, channels, side + growth, side + growth, device="meta"))
     for stage in net.stages:
-        shape = maps[stage.name].shape
-        assert shape[1] == stage.channels
-        if net.max_size is not None:
-            continue
-        larger = torch.zeros(1, channels, *(side + 2 * stage.stride,) * 2, device="meta")
-        grown = net.intermediates(larger, [stage.name])[stage.name].shape
-        assert (grown[2] - shape[2], grown[3] - shape[3]) == (2, 2)
+        assert growth % stage.stride == 0
+        for axis in (2, 3):
+            grown = larger[stage.name].shape[axis] - maps[stage.name].shape[axis]
+            assert grown == growth // stage.stride
 
 
 @pytest.mark.parametrize("name", EVERY)
