@@ -12,6 +12,7 @@ from typing import Any, TypedDict, TypeVar
 import torch
 
 from convzoo._classifier import Classifier
+from convzoo._meta import OnMeta
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.presets import Preset
 
@@ -72,7 +73,7 @@ def build(
         given = {key: value for key, value in sizes.items() if value is not None}
         # On the meta device nothing is allocated and no random number is drawn; what follows
         # fills the tensors exactly once, from a file or from reset_parameters.
-        with torch.device("meta"):
+        with OnMeta():
             net = cls(**{**settings, **own, **given})
         net.architecture = architecture
         net.options = own

@@ -90,6 +90,7 @@ class Classifier(nn.Module, ABC):
         labels: The classes' names in the order of the scores, where they are known.
         architecture: The name of the builder that made the network, or None.
         options: The options that builder was given, for saving and loading.
+        provenance: Where the weights come from, for the model card; empty for fresh ones.
     """
 
     head_path: ClassVar[str]
@@ -105,6 +106,7 @@ class Classifier(nn.Module, ABC):
     labels: tuple[str, ...] | None = None
     architecture: str | None = None
     options: Mapping[str, object] = {}
+    provenance: Mapping[str, object] = {}
 
     @abstractmethod
     def forward_features(self, x: Tensor) -> Tensor:

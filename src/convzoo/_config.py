@@ -1,0 +1,295 @@
+"""`config.json`: what a saved network was, in timm's terms and in ours.
+
+The file is timm's (`architecture`, `num_classes`, `pretrained_cfg`, `label_names`), so that timm
+and transformers load it; under `convzoo` it holds what theirs has no room for. A file from
+somewhere else is untrusted, and every value is checked.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+
+from torch import nn
+
+from convzoo import layouts
+from convzoo._classifier import Classifier, DropoutLinear
+from convzoo.checkpoint import read_json
+from convzoo.errors import ConvzooError, WeightsError
+from convzoo.presets import Interpolation, Preset
+
+MAX_BYTES: Final = 16 << 20
+"""Largest config.json that is read."""
+
+MAX_CLASSES: Final = 1 << 20
+"""More classes than any published image data set has."""
+
+FLOATS: Final = ("float64", "float32", "float16", "bfloat16")
+"""The dtypes that a whole network may be in."""
+
+_INTERPOLATIONS: Final = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
+
+
+@dataclass(frozen=True)
+class SavedConfig:
+    """What there is to know about a network besides its tensors.
+
+    Attributes:
+        architecture: The builder's name; None where nobody says.
+        num_classes: Classes it scores; None where nobody says.
+        in_channels: Channels of its images; None where nobody says.
+        options: The builder's options.
+        labels: The classes' names.
+        preset: How images are prepared.
+        head_dropout: Dropout before the last layer.
+        dtype: Name of the floating-point dtype to keep, e.g. `"bfloat16"`; None: the network's.
+        weights_id: What ties config and weights of one `save` together.
+        provenance: Where the weights come from: base weights, revision, versions, licence.
+        ours: Whether convzoo wrote it.
+    """
+
+    architecture: str | None = None
+    num_classes: int | None = None
+    in_channels: int | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
+    labels: tuple[str, ...] | None = None
+    preset: Preset | None = None
+    head_dropout: float = 0.0
+    dtype: str | None = None
+    weights_id: str | None = None
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    ours: bool = False
+
+
+def read_config(path: Path) -> SavedConfig:
+    """Read and check a config.json, ours or timm's.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it says.
+
+    Raises:
+        WeightsError: The file cannot be read, or a value in it is not what it should be.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if len(text) > MAX_BYTES:
+        raise WeightsError(f"{path}: larger than {MAX_BYTES} bytes")
+    return parse_config(text, str(path))
+
+
+def parse_config(text: bytes, what: str) -> SavedConfig:
+    """Check the text of a config.json; see `read_config`."""
+    reader = _Reader(what)
+    raw = reader.table("the file", read_json(text, what))
+    published = reader.table("pretrained_cfg", raw.get("pretrained_cfg", {}))
+    own = reader.table("convzoo", raw.get("convzoo", {}))
+    arguments = reader.table("model_args", raw.get("model_args", {}))
+    num_classes = reader.count(
+        "num_classes", raw.get("num_classes", published.get("num_classes")), MAX_CLASSES
+    )
+    input_size = published.get("input_size")
+    in_channels = own.get("in_channels", arguments.get("in_chans"))
+    if in_channels is None and isinstance(input_size, list) and len(input_size) == 3:
+        in_channels = input_size[0]
+    labels = reader.labels(raw.get("label_names", published.get("label_names")), num_classes)
+    try:
+        if own.get("preset") is not None:
+            preset: Preset | None = Preset.from_dict(reader.table("preset", own["preset"]))
+        else:
+            preset = timm_preset(published)
+    except (ConvzooError, TypeError, OverflowError) as error:
+        raise WeightsError(f"{what}: preset: {error}") from error
+    dropout = own.get("head_dropout", 0.0)
+    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+        raise reader.wrong("head_dropout", "a probability in [0, 1)", dropout)
+    return SavedConfig(
+        architecture=reader.name("architecture", raw.get("architecture")),
+        num_classes=num_classes,
+        in_channels=reader.count("in_channels", in_channels, 1 << 16),
+        options={
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in reader.table("options", own.get("options", {})).items()
+        },
+        labels=labels,
+        preset=preset,
+        head_dropout=float(dropout),
+        dtype=reader.dtype(own.get("dtype")),
+        weights_id=reader.name("weights_id", own.get("weights_id")),
+        provenance=reader.table("provenance", own.get("provenance", {})),
+        ours="convzoo" in raw,
+    )
+
+
+class _Reader:
+    """Checks values of one config.json; its errors name the file and the key."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def wrong(self, key: str, expected: str, got: object) -> WeightsError:
+        return WeightsError(f"{self.what}: {key}: expected {expected}, got {got!r:.80}")
+
+    def table(self, key: str, value: object) -> Mapping[str, Any]:
+        if not isinstance(value, dict):
+            raise self.wrong(key, "an object", value)
+        return value
+
+    def name(self, key: str, value: object) -> str | None:
+        if value is not None and (not isinstance(value, str) or not 0 < len(value) <= 200):
+            raise self.wrong(key, "a short string", value)
+        return value
+
+    def count(self, key: str, value: object, most: int) -> int | None:
+        if value is None:
+            return None
+        if type(value) is not int or not 1 <= value <= most:
+            raise self.wrong(key, f"an integer from 1 to {most}", value)
+        return value
+
+    def dtype(self, value: object) -> str | None:
+        if value is not None and value not in FLOATS:
+            raise self.wrong("dtype", f"one of {', '.join(FLOATS)}", value)
+        return cast("str | None", value)
+
+    def labels(self, value: object, num_classes: int | None) -> tuple[str, ...] | None:
+        if value is None:
+            return None
+        if isinstance(value, dict):  # timm: index -> name, where indices have gaps
+            found = [value.get(str(index)) for index in range(len(value))]
+            if None in found:
+                return None
+            value = found
+        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+            raise self.wrong("label_names", "a list of strings", value)
+        if num_classes is not None and len(value) != num_classes:
+            raise self.wrong("label_names", f"{num_classes} names", f"{len(value)} of them")
+        return tuple(value)
+
+
+def timm_preset(published: Mapping[str, Any]) -> Preset | None:
+    """A preset from timm's `pretrained_cfg`, at its test size; None if it says nothing.
+
+    Args:
+        published: `pretrained_cfg` of a config.json.
+
+    Returns:
+        The preset.
+
+    Raises:
+        ConvzooError: A value is out of range.
+    """
+    size = published.get("test_input_size") or published.get("input_size")
+    mean, std = published.get("mean"), published.get("std")
+    if size is None or mean is None or std is None:
+        return None
+    if not isinstance(size, list) or len(size) != 3 or not isinstance(mean, list):
+        raise WeightsError(f"expected input_size [channels, height, width], got {size!r:.80}")
+    crop_pct = published.get("test_crop_pct") or published.get("crop_pct") or 0.875
+    channels, height, width = size
+    if not isinstance(crop_pct, (int, float)) or not 0.1 <= crop_pct <= 2:
+        raise WeightsError(f"crop_pct: expected a number in [0.1, 2], got {crop_pct!r:.80}")
+    if not all(type(side) is int and 1 <= side <= 1 << 16 for side in size):
+        raise WeightsError(f"input_size: expected positive integers, got {size!r:.80}")
+    interpolation = published.get("interpolation", "bilinear")
+    return Preset(
+        input_size=(height, width),
+        resize=math.floor(min(height, width) / crop_pct),
+        mean=tuple(mean),
+        std=tuple(std) if isinstance(std, list) else std,
+        crop="squash" if published.get("crop_mode") == "squash" else "center",
+        interpolation=cast(
+            "Interpolation", interpolation if interpolation in _INTERPOLATIONS else "bilinear"
+        ),
+        channels=channels,
+    )
+
+
+def timm_fields(preset: Preset) -> dict[str, object]:
+    """What timm's `pretrained_cfg` says of a preset."""
+    height, width = preset.height_width
+    side = min(height, width)
+    resize = side if preset.resize is None or preset.crop == "none" else preset.resize
+    crop_pct = side / resize
+    if math.floor(side / crop_pct) != resize:
+        crop_pct = side / (resize + 0.5)  # timm rounds down, and 224 / (224 / 232) is below 232
+    return {
+        "input_size": [preset.channels, height, width],
+        "interpolation": preset.interpolation,
+        "crop_pct": crop_pct,
+        "crop_mode": "squash" if preset.crop == "squash" else "center",
+        "mean": list(preset.mean),
+        "std": list(preset.std),
+    }
+
+
+def write_config(net: Classifier, *, weights_id: str, provenance: Mapping[str, object]) -> str:
+    """The text of config.json for a network, in timm's terms and, under `convzoo`, in ours.
+
+    Args:
+        net: A network that a builder made.
+        weights_id: What ties the config to the weights file of the same `save`.
+        provenance: Where the weights come from.
+
+    Returns:
+        JSON, ending in a newline.
+    """
+    head = net.get_submodule(net.head_path)
+    preset = net.preset
+    layout = layouts.saved(str(net.architecture))
+    classifier = layout.their_key(f"{net.head_path}.weight").removesuffix(".weight")
+    first = next(path for path, module in net.named_modules() if isinstance(module, nn.Conv2d))
+    published: dict[str, object] = {
+        "tag": "convzoo",
+        "custom_load": False,
+        "fixed_input_size": False,
+        **(timm_fields(preset) if preset is not None else {}),
+        "num_classes": net.num_classes,
+        "pool_size": None,
+        "first_conv": first,
+        "classifier": classifier,
+    }
+    if provenance.get("licence"):
+        published["license"] = provenance["licence"]
+    dtypes = {value.dtype for value in net.parameters()}
+    dtype = str(next(iter(dtypes))).removeprefix("torch.") if len(dtypes) == 1 else None
+    config: dict[str, object] = {
+        "architecture": net.architecture,
+        "num_classes": net.num_classes,
+        "num_features": net.num_features,
+        "global_pool": "avg",
+        "model_args": {"in_chans": net.in_channels},
+        "pretrained_cfg": published,
+    }
+    if net.labels is not None:
+        config["label_names"] = list(net.labels)
+    config["convzoo"] = {
+        "format": 1,
+        "options": dict(net.options),
+        "in_channels": net.in_channels,
+        "head_dropout": head_dropout(head),
+        "preset": None if preset is None else preset.to_dict(),
+        "dtype": dtype if dtype in FLOATS else None,
+        "key_layout": layout.name,
+        "weights_id": weights_id,
+        "provenance": dict(provenance),
+    }
+    return json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+
+
+def head_dropout(head: nn.Module) -> float:
+    """The dropout that `replace_head(..., dropout=)` put before the last layer."""
+    if isinstance(head, DropoutLinear):
+        return head.p
+    if isinstance(head, nn.Sequential) and len(head) == 2 and isinstance(head[0], nn.Dropout):
+        return head[0].p
+    return 0.0

@@ -1,0 +1,181 @@
+"""The catalogue: which published weights exist, where, and what is known of them.
+
+The data is `catalog.toml`, one table a set of weights, named `model.tag`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from convzoo.errors import UnknownNameError
+from convzoo.labels import label_set
+from convzoo.presets import IMAGENET, Preset
+from convzoo.presets import get as get_preset
+
+BUNDLED: Final[Path] = Path(__file__).with_name("bundled")
+"""The folder of the weights that come with the package."""
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """What is known of a set of weights.
+
+    Attributes:
+        name: `model.tag`, as `load` takes it.
+        model: The builder.
+        tag: The tag, as that builder's `weights=` takes it.
+        repo: Repository on the Hugging Face Hub, or None for weights that come with the package.
+        file: The file's path in the repository, or in the package's folder of weights.
+        revision: Branch, tag or commit of the repository.
+        sha256: Of the file; None where it is not known, then the Hub's own record is used.
+        size: Of the file in bytes, where it is known.
+        licence: The licence's SPDX-like name, or None where the publisher states none.
+        num_classes: Classes that the weights score.
+        in_channels: Channels of the images they take.
+        labels: Name of the set of labels, `"imagenet-1k"` for instance, or None.
+        preset: How images are prepared for evaluation.
+        train_size: Side of the images they were trained on, in pixels, where it differs from the
+            preset's.
+        top1: Accuracy in percent on the labels' own test or validation set, with `preset`.
+        top5: Likewise, of the five highest scores.
+        layout: Name of the file's key layout.
+        options: Options that the builder needs for these weights.
+    """
+
+    name: str
+    model: str
+    tag: str
+    repo: str | None
+    file: str
+    revision: str
+    sha256: str | None
+    size: int | None
+    licence: str | None
+    num_classes: int
+    in_channels: int
+    labels: str | None
+    preset: Preset
+    train_size: int | None = None
+    top1: float | None = None
+    top5: float | None = None
+    layout: str = "torchvision"
+    options: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def bundled(self) -> bool:
+        """Whether the weights come with the package."""
+        return self.repo is None
+
+    @property
+    def commercial(self) -> bool:
+        """Whether the licence, as far as it is known, allows commercial use."""
+        return self.licence is None or "-nc" not in self.licence.lower()
+
+    def label_names(self) -> tuple[str, ...] | None:
+        """The classes' names in the order of the scores, where they are known."""
+        return None if self.labels is None else label_set(self.labels).names
+
+
+def list_weights(pattern: str = "*") -> list[str]:
+    """Names of the weights that match a shell pattern, sorted.
+
+    Args:
+        pattern: E.g. `"resnet50*"` or `"*.tv_in1k"`.
+
+    Returns:
+        The names, `model.tag`; empty if none matches.
+
+    Example:
+        >>> import convzoo
+        >>> convzoo.list_weights("cifar_resnet20*")
+        ['cifar_resnet20.fashion_mnist']
+    """
+    return sorted(name for name in _rows() if fnmatch.fnmatchcase(name, pattern))
+
+
+def weights_info(name: str) -> WeightsInfo:
+    """What is known of a set of weights.
+
+    Args:
+        name: `model.tag`, as `list_weights` gives it.
+
+    Returns:
+        The catalogue's row.
+
+    Raises:
+        UnknownNameError: There are no such weights; the nearest names are suggested.
+
+    Example:
+        >>> import convzoo
+        >>> convzoo.weights_info("cifar_resnet20.fashion_mnist").num_classes
+        10
+    """
+    rows = _rows()
+    if name not in rows:
+        raise UnknownNameError("weights", name, rows)
+    return _info(name)
+
+
+def find_weights(model: str, tag: str) -> WeightsInfo | None:
+    """A model's weights by tag or by full name; None if the catalogue has no such row."""
+    name = tag if tag.startswith(f"{model}.") else f"{model}.{tag}"
+    return _info(name) if name in _rows() else None
+
+
+@functools.cache
+def _tables() -> dict[str, str]:
+    # The whole catalogue takes tens of milliseconds to parse, a network is ready in less: only
+    # the table that is asked for is parsed, so the tables are told apart by their first line.
+    text = Path(__file__).with_name("catalog.toml").read_text("utf-8")
+    parts = re.split(r"^\[([\w.-]+)\]\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@functools.cache
+def _rows() -> dict[str, str]:
+    return {name: text for name, text in _tables().items() if name != "defaults"}
+
+
+def _row(name: str) -> dict[str, Any]:
+    import tomllib  # a few milliseconds that a local file does not need
+
+    return {**tomllib.loads(_tables()["defaults"]), **tomllib.loads(_tables()[name])}
+
+
+def _preset(row: Mapping[str, Any]) -> Preset:
+    named = row.get("preset")
+    if named is not None:
+        return get_preset(named)
+    return IMAGENET
+
+
+def _info(name: str) -> WeightsInfo:
+    model, _, tag = name.partition(".")
+    row = _row(name)
+    bundled = bool(row.get("bundled", False))
+    return WeightsInfo(
+        name=name,
+        model=model,
+        tag=tag,
+        repo=None if bundled else str(row["repo"]),
+        file=str(row["file"]),
+        revision=str(row.get("revision", "main")),
+        sha256=row.get("sha256"),
+        size=row.get("size"),
+        licence=row.get("licence"),
+        num_classes=int(row["num_classes"]),
+        in_channels=int(row["in_channels"]),
+        labels=row["labels"] or None,
+        preset=_preset(row),
+        train_size=row.get("train_size"),
+        top1=row.get("top1"),
+        top5=row.get("top5"),
+        layout=str(row["layout"]),
+        options=row.get("options", {}),
+    )
