@@ -1,0 +1,323 @@
+"""DropBlock's arithmetic: the seed rate, and the mask as sparse blocks or as a dense map.
+
+A mask is defined by seeds: the upper left corners of the blocks, drawn independently where a
+block fits inside the map. Few positions are seeds, so on CPU they are drawn sparsely, the
+tensor is scaled in one pass and the blocks are zeroed by index. Backward draws the same seeds
+again instead of storing a mask. Elsewhere a dense mask is spread over the map with a few
+elementwise operations, which compilers fuse.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convzoo.layers._random import (
+    draw_seed,
+    generator_from,
+    map_slices,
+    sparse_positions,
+    uniform,
+)
+
+_CHUNK = 1 << 19  # indices at a time: 4 MB, so that they stay in the cache
+
+
+def paper_gamma(drop_prob: float, size: Sequence[int], block: Sequence[int]) -> float:
+    """Rate of seeds in the paper: `drop_prob` over the block's and the valid region's area."""
+    gamma = drop_prob
+    for s, b in zip(size, block, strict=True):
+        gamma = gamma * s / (b * (s - b + 1))
+    return gamma
+
+
+@functools.lru_cache(maxsize=64)
+def _cover_counts(size: tuple[int, ...], block: tuple[int, ...]) -> tuple[tuple[int, float], ...]:
+    """How many seed positions can drop a cell, and which fraction of the cells has that many."""
+    counts = Counter({1: 1})
+    for s, b in zip(size, block, strict=True):
+        axis = Counter(min(i, s - b) - max(0, i - b + 1) + 1 for i in range(s))
+        merged: Counter[int] = Counter()
+        for n, cells in counts.items():
+            for m, more in axis.items():
+                merged[n * m] += cells * more
+        counts = merged
+    cells = math.prod(size)
+    return tuple((n, c / cells) for n, c in sorted(counts.items()))
+
+
+def dropped_fraction(gamma: float, size: tuple[int, ...], block: tuple[int, ...]) -> float:
+    """Expected fraction of dropped cells at the seed rate `gamma`, exactly."""
+    return 1.0 - sum(f * (1.0 - gamma) ** n for n, f in _cover_counts(size, block))
+
+
+@functools.lru_cache(maxsize=4096)
+def calibrated_gamma(drop_prob: float, size: tuple[int, ...], block: tuple[int, ...]) -> float:
+    """Rate of seeds at which the expected dropped fraction is `drop_prob` itself."""
+    if drop_prob >= 1:
+        return 1.0
+    counts = _cover_counts(size, block)
+    # The kept fraction is convex and falls with gamma; the paper's gamma keeps too much. From
+    # there Newton's steps only ever approach the root from the left.
+    gamma = paper_gamma(drop_prob, size, block)
+    for _ in range(100):
+        kept = sum(f * (1.0 - gamma) ** n for n, f in counts)
+        slope = sum(f * n * (1.0 - gamma) ** (n - 1) for n, f in counts)
+        step = (kept - (1.0 - drop_prob)) / slope
+        gamma = min(gamma + step, 1.0)
+        if step < 1e-15:
+            break
+    return gamma
+
+
+def seed_rate(
+    drop_prob: float, size: Sequence[int], block: Sequence[int], calibrated: bool
+) -> float:
+    """The paper's gamma or the calibrated one."""
+    if calibrated:
+        return calibrated_gamma(drop_prob, tuple(size), tuple(block))
+    return paper_gamma(drop_prob, size, block)
+
+
+# Sparse: CPU ----------------------------------------------------------------------------------
+
+
+def _seed_coordinates(
+    seed: Tensor, shape: Sequence[int], block: Sequence[int], gamma: float
+) -> list[Tensor]:
+    """Draw the seeds of a mask of `shape` (B, C, *size): one int64 vector for each axis."""
+    valid = [*shape[:2], *(s - b + 1 for s, b in zip(shape[2:], block, strict=True))]
+    flat = sparse_positions(math.prod(valid), gamma, generator_from(seed, torch.device("cpu")))
+    coordinates: list[Tensor] = []
+    for length in reversed(valid):
+        rest = flat.div(length, rounding_mode="floor")
+        coordinates.append(flat - rest * length)
+        flat = rest
+    return coordinates[::-1]
+
+
+def _fill_blocks(
+    target: Tensor, coordinates: list[Tensor], block: Sequence[int], value: float
+) -> None:
+    """Write `value` into every block of the dense tensor `target` (B, C, *size)."""
+    strides = target.stride()
+    corners = sum(
+        (c * s for c, s in zip(coordinates[1:], strides[1:], strict=True)),
+        coordinates[0] * strides[0],
+    )
+    offsets = torch.zeros(1, dtype=torch.int64)
+    for b, stride in zip(block, strides[2:], strict=True):
+        offsets = (offsets[:, None] + torch.arange(b) * stride).flatten()
+    cells = target.as_strided((target.numel(),), (1,))
+    for some in corners.split(max(1, _CHUNK // len(offsets))):
+        cells.index_fill_(0, (some[:, None] + offsets).flatten(), value)
+
+
+@torch.library.custom_op(
+    "convzoo::drop_block_scale",
+    mutates_args=(),
+    schema="(Tensor seed, SymInt[] shape, SymInt[] block, Tensor rate, bool calibrated, "
+    "bool per_sample) -> Tensor",
+)
+def drop_block_scale(
+    seed: Tensor,
+    shape: Sequence[int],
+    block: Sequence[int],
+    rate: Tensor,
+    calibrated: bool,
+    per_sample: bool,
+) -> Tensor:
+    """Cells over kept cells of the mask that `seed` draws: float32, `(B,)` or `(1,)`."""
+    gamma = seed_rate(float(rate), shape[2:], block, calibrated)
+    dropped = torch.zeros(list(shape), dtype=torch.uint8)
+    _fill_blocks(dropped, _seed_coordinates(seed, shape, block, gamma), block, 1)
+    rows = dropped.view(shape[0] if per_sample else 1, -1)
+    # Row by row: count_nonzero over an axis is an order of magnitude slower.
+    kept = rows.shape[1] - torch.stack([row.count_nonzero() for row in rows])
+    return _scale(rows.shape[1], kept)
+
+
+@drop_block_scale.register_fake
+def _(_seed: Tensor, shape: Sequence[int], *settings: Any) -> Tensor:
+    *_, per_sample = settings
+    return torch.empty(shape[0] if per_sample else 1, dtype=torch.float32)
+
+
+@torch.library.custom_op(
+    "convzoo::drop_block_apply",
+    mutates_args=(),
+    schema="(Tensor x, Tensor seed, Tensor scale, SymInt[] block, Tensor rate, "
+    "bool calibrated) -> Tensor",
+)
+def drop_block_apply(
+    x: Tensor,
+    seed: Tensor,
+    scale: Tensor,
+    block: Sequence[int],
+    rate: Tensor,
+    calibrated: bool,
+) -> Tensor:
+    """Scale `x` (B, C, *size) and zero the blocks that `seed` draws."""
+    gamma = seed_rate(float(rate), x.shape[2:], block, calibrated)
+    y = torch.empty_like(x)
+    if len(scale) == 1:
+        torch.mul(x, float(scale), out=y)
+    else:
+        for sample, out, factor in zip(x, y, scale.tolist(), strict=True):
+            torch.mul(sample, factor, out=out)
+    # Seeds are drawn in the order of the axes, not of the memory: a gradient in another memory
+    # format meets the same mask.
+    _fill_blocks(y, _seed_coordinates(seed, x.shape, block, gamma), block, 0)
+    return y
+
+
+@drop_block_apply.register_fake
+def _(x: Tensor, *_settings: Any) -> Tensor:
+    return torch.empty_like(x)
+
+
+@drop_block_scale.register_vmap
+def _(info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Tensor, int]:
+    return map_slices(drop_block_scale, info.batch_size, in_dims, args)
+
+
+@drop_block_apply.register_vmap
+def _(info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Tensor, int]:
+    return map_slices(drop_block_apply, info.batch_size, in_dims, args)
+
+
+class _Apply(torch.autograd.Function):
+    """`drop_block_apply` with a gradient, which functional transforms can map and derive too."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        x: Tensor,
+        seed: Tensor,
+        scale: Tensor,
+        block: Sequence[int],
+        rate: Tensor,
+        calibrated: bool,
+    ) -> Tensor:
+        return drop_block_apply(x, seed, scale, block, rate, calibrated)
+
+    @staticmethod
+    def setup_context(
+        ctx: Any,
+        inputs: tuple[Any, ...],
+        output: Tensor,  # noqa: ARG004 - PyTorch passes it by name
+    ) -> None:
+        _, seed, scale, ctx.block, rate, ctx.calibrated = inputs
+        ctx.save_for_backward(seed, scale, rate)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        # y is linear in x, with a diagonal matrix: the gradient takes the same road, and only
+        # three scalars are kept for it.
+        seed, scale, rate = ctx.saved_tensors
+        grad = apply_blocks(grads[0], seed, scale, ctx.block, rate, ctx.calibrated)
+        return grad, None, None, None, None, None
+
+
+def apply_blocks(
+    x: Tensor,
+    seed: Tensor,
+    scale: Tensor,
+    block: Sequence[int],
+    rate: Tensor,
+    calibrated: bool,
+) -> Tensor:
+    """Typed entry to `_Apply`."""
+    y: Tensor = _Apply.apply(x, seed, scale, block, rate, calibrated)
+    return y
+
+
+def sparse_drop_block(
+    x: Tensor,
+    rate: Tensor,
+    block: Sequence[int],
+    *,
+    calibrated: bool,
+    per_sample: bool,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """DropBlock with a mask for each channel, on CPU."""
+    seed = draw_seed(generator)
+    scale = drop_block_scale(seed, x.shape, block, rate, calibrated, per_sample)
+    return apply_blocks(x, seed, scale, block, rate, calibrated)
+
+
+# Dense: any device ----------------------------------------------------------------------------
+
+
+@torch.library.custom_op(
+    "convzoo::drop_block_gamma",
+    mutates_args=(),
+    schema="(Tensor rate, SymInt[] size, SymInt[] block, bool calibrated, Device device) -> Tensor",
+)
+def drop_block_gamma(
+    rate: Tensor,
+    size: Sequence[int],
+    block: Sequence[int],
+    calibrated: bool,
+    device: torch.device,
+) -> Tensor:
+    """The seed rate as a scalar tensor: compilers need not trace its equation's solution."""
+    return torch.full((), seed_rate(float(rate), size, block, calibrated), device=device)
+
+
+@drop_block_gamma.register_fake
+def _(*settings: Any) -> Tensor:
+    *_, device = settings
+    return torch.empty((), dtype=torch.float32, device=device)
+
+
+def _spread(seeds: Tensor, block: Sequence[int]) -> Tensor:
+    """Grow every seed into a block: (B, C, *valid) -> (B, C, *size), bool."""
+    for axis, b in enumerate(block, start=2):
+        padding = [0, 0] * (seeds.dim() - 1 - axis) + [b - 1, b - 1]
+        seeds = nn.functional.pad(seeds, padding)
+        width = 1
+        while width < b:  # windows of 1, 2, 4, ... and at last b cells
+            step = min(width, b - width)
+            length = seeds.shape[axis] - step
+            seeds = seeds.narrow(axis, 0, length) | seeds.narrow(axis, step, length)
+            width += step
+    return seeds
+
+
+def dense_drop_block(
+    x: Tensor,
+    rate: Tensor,
+    block: Sequence[int],
+    *,
+    calibrated: bool,
+    per_sample: bool,
+    generator: torch.Generator | None,
+    per_channel: bool,
+) -> Tensor:
+    """DropBlock in a few elementwise operations, on any device."""
+    channels = x.shape[1] if per_channel else 1
+    valid = [s - b + 1 for s, b in zip(x.shape[2:], block, strict=True)]
+    gamma = drop_block_gamma(rate, x.shape[2:], block, calibrated, x.device)
+    keep = ~_spread(
+        uniform([x.shape[0], channels, *valid], x.device, generator) < gamma, block
+    )  # (B, C or 1, *size)
+    if per_sample:
+        kept = keep.flatten(1).sum(1).view(-1, *[1] * (x.dim() - 1))
+        scale = _scale(keep[0].numel(), kept)
+    else:
+        scale = _scale(keep.numel(), keep.sum())
+    return torch.where(keep, x * scale, 0.0).to(x.dtype)
+
+
+def _scale(cells: int, kept: Tensor) -> Tensor:
+    # Where nothing is kept the output is all zeros, whatever the scale: keep it finite.
+    return cells / kept.clamp(min=1).float()
