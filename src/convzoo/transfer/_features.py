@@ -1,0 +1,174 @@
+"""Features of a frozen backbone, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from convzoo.errors import InputError
+from convzoo.transfer._heads import find_heads, unwrap
+
+
+def cached_features(
+    net: nn.Module,
+    data: Dataset[Any] | Iterable[tuple[Tensor, Tensor]],
+    *,
+    batch_size: int = 64,
+) -> TensorDataset:
+    """Run the backbone once over a data set and keep what reaches the head.
+
+    With the backbone frozen, its features never change, and a head can be trained on them in
+    seconds with [fit_head][convzoo.fit_head]. For the same reason there is no augmentation: each
+    image is seen once, as `data` gives it, so give it the evaluation transform.
+
+    Args:
+        net: Any network with a linear head (or a 1 x 1 convolution after global pooling). It
+            runs in evaluation mode, on the device it is on, and gets its modes back.
+        data: A data set of pairs (image (C, H, W), class number), or an iterable of batches
+            (images (B, C, H, W), class numbers (B,)) such as a `DataLoader`.
+        batch_size: Images in one step, where `data` is a data set.
+
+    Returns:
+        Features (N, D) and class numbers (N,), on the CPU, in the order of `data`.
+
+    Raises:
+        InputError: There are no images, or the head does not get one vector an image.
+
+    Example:
+        >>> import torch, convzoo
+        >>> from torch.utils.data import TensorDataset
+        >>> net = convzoo.replace_head(convzoo.cifar_resnet20(), 2, freeze="backbone")
+        >>> data = TensorDataset(torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 0, 1]))
+        >>> convzoo.cached_features(net, data).tensors[0].shape
+        torch.Size([4, 64])
+    """
+    batches: Iterable[tuple[Tensor, Tensor]]
+    if isinstance(data, DataLoader) or not isinstance(data, Dataset):
+        batches = data
+    else:
+        batches = DataLoader(data, batch_size=batch_size)
+    core = unwrap(net)
+    head = core.get_submodule(find_heads(core)[0])
+    device = next(core.parameters()).device
+    caught: list[Tensor] = []
+
+    def catch(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        caught.append(inputs[0])
+
+    features: list[Tensor] = []
+    labels: list[Tensor] = []
+    modes = [(module, module.training) for module in core.modules()]
+    handle = head.register_forward_pre_hook(catch)
+    try:
+        core.eval()
+        for images, classes in batches:
+            caught.clear()
+            with torch.no_grad():
+                core(images.to(device))
+            features.append(_vectors(caught[-1]).cpu())
+            labels.append(torch.as_tensor(classes).cpu())
+    finally:
+        handle.remove()
+        for module, mode in modes:
+            module.training = mode
+    if not features:
+        raise InputError("data: expected at least one image, got none")
+    return TensorDataset(torch.cat(features), torch.cat(labels))
+
+
+def fit_head(
+    net: nn.Module,
+    features: TensorDataset,
+    *,
+    epochs: int = 100,
+    lr: float = 1e-3,
+    weight_decay: float = 1e-2,
+    batch_size: int = 256,
+    seed: int = 0,
+) -> list[float]:
+    """Train a network's head on cached features, with AdamW and cross-entropy.
+
+    Only the last layer of the main head changes; auxiliary heads never see these features.
+
+    Args:
+        net: The network that the features came from.
+        features: What [cached_features][convzoo.cached_features] returned.
+        epochs: Passes over the features.
+        lr: Learning rate at the start; it falls to zero along a cosine.
+        weight_decay: Weight decay of the head's weights; biases have none.
+        batch_size: Features in one step.
+        seed: Seed of the order in which the features come.
+
+    Returns:
+        The mean loss of each epoch.
+
+    Raises:
+        InputError: The features are not as long as the head's input.
+
+    Example:
+        >>> import torch, convzoo
+        >>> from torch.utils.data import TensorDataset
+        >>> net = convzoo.replace_head(convzoo.cifar_resnet20(), 2, freeze="backbone")
+        >>> data = TensorDataset(torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 0, 1]))
+        >>> losses = convzoo.fit_head(net, convzoo.cached_features(net, data), epochs=20)
+        >>> losses[-1] < losses[0]
+        True
+    """
+    core = unwrap(net)
+    head = core.get_submodule(find_heads(core)[0])
+    x, y = features.tensors
+    parameters = [p for p in head.parameters() if p.requires_grad]
+    if not parameters:
+        raise InputError("net: the head is frozen; unfreeze it before it is trained")
+    width = parameters[0].shape[1]
+    if x.ndim != 2 or x.shape[1] != width:
+        raise InputError(f"features: expected shape (N, {width}), got {tuple(x.shape)}")
+    device = parameters[0].device
+    x, y = x.to(device), y.to(device)
+    order = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=lr,
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(epochs, 1))
+    modes = [(module, module.training) for module in head.modules()]
+    convolution = parameters[0].ndim == 4
+    losses: list[float] = []
+    try:
+        head.train()
+        for _ in range(epochs):
+            total = torch.zeros((), device=device)
+            for index in torch.split(torch.randperm(len(x), generator=order), batch_size):
+                index = index.to(device)
+                batch = x[index][:, :, None, None] if convolution else x[index]
+                loss = F.cross_entropy(head(batch).flatten(1), y[index])
+                optimizer.zero_grad()
+                torch.autograd.backward(loss)
+                optimizer.step()
+                total += loss.detach() * len(index)
+            schedule.step()
+            losses.append(float(total) / len(x))
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return losses
+
+
+def _vectors(features: Tensor) -> Tensor:
+    """(B, D) as it is, (B, D, 1, 1) flattened; anything else is no vector an image."""
+    if features.ndim == 2:
+        return features
+    if features.ndim == 4 and features.shape[2:] == (1, 1):
+        return features.flatten(1)
+    raise InputError(
+        "net: expected a head that gets one vector an image, (B, D), "
+        f"but it gets {tuple(features.shape)}; train such a head with the network around it"
+    )

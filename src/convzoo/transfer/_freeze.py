@@ -1,0 +1,212 @@
+"""Freezing that survives `.train()`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import nn
+
+from convzoo._classifier import Classifier
+from convzoo.errors import InputError, UnknownNameError
+from convzoo.transfer._heads import find_heads, inside, is_parallel, unwrap
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a part of a network is made of.
+
+    Attributes:
+        modules: Modules that lie in the part with everything in them.
+        parameters: All parameters of the part: those of `modules`, and those that a module
+            which is only partly in it holds itself (a class token, say).
+    """
+
+    modules: tuple[nn.Module, ...]
+    parameters: tuple[nn.Parameter, ...]
+
+
+def freeze(net: M, part: str = "backbone") -> M:
+    """Freeze a part of a network, so that it stays frozen through `.train()`.
+
+    Its parameters get no gradients, and its modules stay in evaluation mode: running statistics
+    of batch normalisation do not move, dropout and its kin stay off. Inputs that require
+    gradients still get them. State dict, `copy.deepcopy`, `pickle` and `torch.compile` are not
+    affected. Freezing adds to what is frozen already.
+
+    Args:
+        net: Any network, not yet wrapped for data-parallel training.
+        part: One of
+
+            - `"backbone"`: everything but the last layers of the heads, auxiliary ones too;
+            - `"up_to:STAGE"`: everything registered up to and including a stage (a name in
+              `net.stages`, or the path of any submodule), the heads' last layers excepted;
+              parameters held by a module around the stage count as coming before it;
+            - `"STAGE"`: that stage or submodule alone.
+
+    Returns:
+        The same object.
+
+    Raises:
+        UnknownNameError: There is no such stage or submodule; the nearest names are suggested.
+        InputError: The head, which `"backbone"` leaves out, cannot be told.
+
+    Example:
+        >>> import convzoo
+        >>> net = convzoo.freeze(convzoo.cifar_resnet20(), "up_to:layer2").train()
+        >>> net.layer2.training, net.layer3.training
+        (False, True)
+    """
+    _refuse_parallel(net)
+    apply_freeze(select(unwrap(net), part))
+    return net
+
+
+def unfreeze(net: M, part: str | None = None) -> M:
+    """Let a part of a network train again.
+
+    Its parameters get gradients, and its modules follow `.train()` and `.eval()` again; until
+    then they take the mode that the network is in.
+
+    Args:
+        net: Any network, not yet wrapped for data-parallel training.
+        part: As in [freeze][convzoo.freeze]; None means all of the network.
+
+    Returns:
+        The same object.
+
+    Raises:
+        UnknownNameError: There is no such stage or submodule; the nearest names are suggested.
+
+    Example:
+        >>> import convzoo
+        >>> net = convzoo.freeze(convzoo.cifar_resnet20())
+        >>> net = convzoo.unfreeze(net, "layer3")  # all but the last stage stays frozen
+        >>> net.layer2.training, net.layer3.training
+        (False, True)
+    """
+    _refuse_parallel(net)
+    core = unwrap(net)
+    chosen = _whole(core) if part is None else select(core, part)
+    for module in chosen.modules:
+        if is_frozen(module):
+            del module.__dict__["train"]
+            module.training = core.training
+    for parameter in chosen.parameters:
+        if parameter.is_floating_point() or parameter.is_complex():
+            parameter.requires_grad_(True)
+    return net
+
+
+def select(net: nn.Module, part: str, heads: Sequence[str] | None = None) -> Selection:
+    """Find the modules and parameters of a part.
+
+    Args:
+        net: The network.
+        part: As in `freeze`.
+        heads: Paths of the heads' last layers; None means to search for them.
+
+    Returns:
+        The part.
+    """
+    if not isinstance(part, str):
+        raise InputError(
+            f'freeze: expected "backbone", "up_to:STAGE" or the name of a stage, got {part!r}'
+        )
+    by_path = dict(net.named_modules())
+    if part != "backbone" and not part.startswith("up_to:"):
+        path = _stage_path(net, part, {"backbone", *by_path})
+        chosen = [module for p, module in by_path.items() if inside(p, path)]
+        return Selection(tuple(chosen), _parameters(chosen))
+    order = list(by_path)
+    last = len(order) - 1
+    if part.startswith("up_to:"):
+        path = _stage_path(net, part.removeprefix("up_to:"), by_path)
+        last = max(index for index, p in enumerate(order) if inside(p, path))
+        heads = _heads_if_known(net) if heads is None else heads
+    elif heads is None:
+        heads = find_heads(net)
+    # What is kept: the heads, and all that is registered after the stage. A module is whole if
+    # nothing in it is kept.
+    kept = [p for index, p in enumerate(order) if index > last or _inside_any(p, heads)]
+    around = {p for k in kept for p in _ancestors(k)}
+    skipped = set(kept)
+    chosen = [m for p, m in by_path.items() if p not in skipped and p not in around]
+    partly = [m for p, m in by_path.items() if p not in skipped and p in around]
+    return Selection(tuple(chosen), _parameters([*chosen, *partly]))
+
+
+def apply_freeze(chosen: Selection) -> None:
+    """Freeze what `select` found."""
+    for parameter in chosen.parameters:
+        parameter.requires_grad_(False)
+        parameter.grad = None  # an optimizer would go on using a gradient that was left behind
+    for module in chosen.modules:
+        # On the instance, so that the class, the state dict and the compiled graph stay as they
+        # are; a partial of a module-level function, so that it pickles, and so that a deep copy
+        # holds on to the copied module and not to this one.
+        module.__dict__["train"] = functools.partial(_stay_in_eval, module)
+        module.training = False
+
+
+def is_frozen(module: nn.Module) -> bool:
+    """Whether `freeze` holds the module in evaluation mode."""
+    train = module.__dict__.get("train")
+    return isinstance(train, functools.partial) and train.func is _stay_in_eval
+
+
+def _stay_in_eval(module: nn.Module, mode: bool = True) -> nn.Module:
+    """What `train` does on a frozen module: each child decides for itself."""
+    module.training = False
+    for child in module.children():
+        child.train(mode)
+    return module
+
+
+def _whole(net: nn.Module) -> Selection:
+    modules = tuple(net.modules())
+    return Selection(modules, _parameters(modules))
+
+
+def _parameters(modules: Iterable[nn.Module]) -> tuple[nn.Parameter, ...]:
+    direct = [p for module in modules for p in module.parameters(recurse=False)]
+    return tuple(dict.fromkeys(direct))  # tied ones once
+
+
+def _stage_path(net: nn.Module, name: str, known: Iterable[str]) -> str:
+    stages = {s.name: s.module for s in net.stages} if isinstance(net, Classifier) else {}
+    if name in stages:
+        return stages[name]
+    paths = {path for path in known if path}
+    if name not in paths:
+        raise UnknownNameError("stage", name, {*stages, *paths})
+    return name
+
+
+def _heads_if_known(net: nn.Module) -> tuple[str, ...]:
+    """The heads, or none where they cannot be told: the stage says enough by itself."""
+    try:
+        return find_heads(net)
+    except InputError:
+        return ()
+
+
+def _inside_any(path: str, parts: Sequence[str]) -> bool:
+    return any(inside(path, part) for part in parts)
+
+
+def _ancestors(path: str) -> list[str]:
+    pieces = path.split(".")
+    return ["", *(".".join(pieces[:end]) for end in range(1, len(pieces)))] if path else []
+
+
+def _refuse_parallel(net: nn.Module) -> None:
+    if is_parallel(net):
+        raise InputError(
+            f"net: {type(net).__name__} has already registered the parameters it watches; "
+            "freeze the network first, then wrap it"
+        )
