@@ -1,0 +1,62 @@
+"""The package from outside: what it imports, what it exports, what it says of itself."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+import convzoo
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = ("torchvision", "huggingface_hub", "accelerate", "matplotlib", "torchmetrics", "PIL")
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_import_loads_nothing_heavy() -> None:
+    # Compared with torch alone: what torch itself loads is not ours to answer for.
+    code = "import sys, torch; before = set(sys.modules); import convzoo; " + (
+        f"print([m for m in {HEAVY!r} if m in sys.modules], len(set(sys.modules) - before))"
+    )
+    heavy, _, count = run(code).rpartition(" ")
+    assert heavy == "[]"
+    assert int(count) < 120
+
+
+def test_all_is_the_namespace() -> None:
+    tree = ast.parse((ROOT / "src/convzoo/__init__.py").read_text(encoding="utf-8"))
+    imported = {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+        for alias in node.names
+    }
+    public = {name for name in imported if not name.startswith("_")} | {"__version__"}
+    assert public == set(convzoo.__all__)
+    assert list(convzoo.__all__) == sorted(convzoo.__all__)
+    for name in convzoo.__all__:
+        assert getattr(convzoo, name) is not None
+    assert set(convzoo.models.MODELS) <= set(convzoo.__all__)
+
+
+def test_everything_public_is_documented() -> None:
+    for name in convzoo.__all__:
+        if name != "__version__":
+            assert (getattr(convzoo, name).__doc__ or "").strip(), name
+
+
+def test_the_version_is_the_distributions() -> None:
+    assert convzoo.__version__ == importlib.metadata.version("convzoo")
+    assert (Path(convzoo.__file__).parent / "py.typed").exists()
+
+
+def test_no_assert_guards_users() -> None:
+    for path in (ROOT / "src").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert not [n.lineno for n in ast.walk(tree) if isinstance(n, ast.Assert)], path
