@@ -138,7 +138,7 @@ def train(name: str, recipe: Recipe, data: Path, seed: int, log: list[str]) -> n
             output: Any = net(batch)
         if name == "lenet5_1998":
             return convzoo.models.lenet.lenet_map_loss(output, target)
-        return convzoo.aux_loss(output, target, label_smoothing=recipe.label_smoothing)
+        return loss_with_aux(output, target, label_smoothing=recipe.label_smoothing)
 
     for epoch in range(1, recipe.epochs + 1):
         started, total = time.perf_counter(), 0.0

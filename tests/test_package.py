@@ -21,7 +21,8 @@ def run(code: str) -> str:
 
 def test_import_loads_nothing_heavy() -> None:
     # Compared with torch alone: what torch itself loads is not ours to answer for.
-    code = "import sys, torch; before = set(sys.modules); import convzoo; " + (
+    code = (
+        "import sys, torch; before = set(sys.modules); import convzoo; "
         f"print([m for m in {HEAVY!r} if m in sys.modules], len(set(sys.modules) - before))"
     )
     heavy, _, count = run(code).rpartition(" ")
