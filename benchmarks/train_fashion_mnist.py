@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import convzoo
+from convzoo.models import loss_with_aux
 
 MEAN, STD = 0.2860, 0.3530  # of the training images' pixels in [0, 1]
 
@@ -133,12 +134,14 @@ def train(name: str, recipe: Recipe, data: Path, seed: int, log: list[str]) -> n
         optimizer, recipe.lr, total_steps=steps * recipe.epochs, pct_start=0.2
     )
 
+    criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+
     def loss_of(batch: Tensor, target: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=name != "lenet5_1998"):
             output: Any = net(batch)
         if name == "lenet5_1998":
             return convzoo.models.lenet.lenet_map_loss(output, target)
-        return loss_with_aux(output, target, label_smoothing=recipe.label_smoothing)
+        return loss_with_aux(output, target, criterion=criterion)
 
     for epoch in range(1, recipe.epochs + 1):
         started, total = time.perf_counter(), 0.0
