@@ -53,6 +53,29 @@ from convzoo.models.inception import (
 )
 from convzoo.models.inception.googlenet import MODELS as _GOOGLENET
 from convzoo.models.inception.inception_v3 import MODELS as _INCEPTION_V3
+from convzoo.models.lenet import (
+    C3_TABLE,
+    LeNet5,
+    LeNet1998,
+    LeNet1998Name,
+    LeNet1998Options,
+    LeNetActivation,
+    LeNetMAPLoss,
+    LeNetMSELoss,
+    LeNetName,
+    LeNetOptions,
+    LeNetPool,
+    RBFOutput,
+    ScaledTanh,
+    SparseConv2d,
+    Subsampling,
+    connections,
+    digit_codes,
+    layer_connections,
+    lenet5,
+    lenet5_1998,
+)
+from convzoo.models.lenet import MODELS as _LENET
 from convzoo.models.resnet import (
     BasicBlock,
     Bottleneck,
@@ -133,6 +156,7 @@ MODELS: Final[dict[str, ModelInfo]] = {
         *_VGG,
         *_GOOGLENET,
         *_INCEPTION_V3,
+        *_LENET,
         *_imagenet.MODELS,
         *_cifar.MODELS,
     )
@@ -211,6 +235,20 @@ def create_model(
 ) -> InceptionV3 | InceptionV3WithAux: ...
 @overload
 def create_model(
+    name: LeNetName,
+    *,
+    weights: str | None = None,
+    **options: Unpack[LeNetOptions],
+) -> LeNet5: ...
+@overload
+def create_model(
+    name: LeNet1998Name,
+    *,
+    weights: str | None = None,
+    **options: Unpack[LeNet1998Options],
+) -> LeNet1998: ...
+@overload
+def create_model(
     name: ResNetName | CifarResNetName,
     *,
     weights: str | None = None,
@@ -286,6 +324,7 @@ def model_info(name: str) -> ModelInfo:
 
 
 __all__ = [
+    "C3_TABLE",
     "MODELS",
     "VGG",
     "AlexNet",
@@ -317,18 +356,32 @@ __all__ = [
     "InceptionV3Options",
     "InceptionV3Output",
     "InceptionV3WithAux",
+    "LeNet5",
+    "LeNet1998",
+    "LeNet1998Name",
+    "LeNet1998Options",
+    "LeNetActivation",
+    "LeNetMAPLoss",
+    "LeNetMSELoss",
+    "LeNetName",
+    "LeNetOptions",
+    "LeNetPool",
     "PaddedShortcut",
     "PlainBlock",
     "PreActBasicBlock",
     "PreActBottleneck",
     "PreActResNet",
     "PreActResNetName",
+    "RBFOutput",
     "ResNet",
     "ResNetName",
     "ResNetOptions",
+    "ScaledTanh",
     "Shortcut",
+    "SparseConv2d",
     "Stem",
     "StrideIn",
+    "Subsampling",
     "TowerNorm",
     "VGGName",
     "VGGOptions",
@@ -348,12 +401,17 @@ __all__ = [
     "cifar_resnet56",
     "cifar_resnet110",
     "cifar_resnet1202",
+    "connections",
     "create_model",
+    "digit_codes",
     "fold_input_affine",
     "fold_preset",
     "googlenet",
     "googlenet_2014",
     "inception_v3",
+    "layer_connections",
+    "lenet5",
+    "lenet5_1998",
     "list_models",
     "loss_with_aux",
     "make_shortcut",

@@ -1,0 +1,300 @@
+"""LeNet-5: two convolutions, two subsamplings, three fully connected layers.
+
+LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998,
+section II. `lenet5_1998` is the paper's network, with its sparse third layer, trainable
+subsampling, scaled tanh and radial basis functions; `lenet5` is what the name means today.
+
+Where `lenet5_1998` departs from the paper:
+
+- The class scores are the *negative* squared distances, so that the largest wins, as everywhere
+  else; the paper's smallest output wins. The two losses take the scores as they are.
+- The codes, bitmaps of 7 x 12 pixels for each digit, are drawn by us: the paper shows its own in
+  a figure only. Like the paper's they are -1 and +1 and fixed.
+- The paper does not say how subsampling and biases start. Here they follow the rule of the
+  weights, U(-2.4 / F, 2.4 / F), with F the number of inputs of the unit: 4 for subsampling.
+- The paper trains by stochastic diagonal Levenberg-Marquardt; any optimiser of torch will do.
+
+Where `lenet5` departs from the paper: every map of the second convolution sees all six maps,
+pooling has no parameters, the last layer is linear, tanh is not scaled, and PyTorch initialises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Final, Literal, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from convzoo._build import BuildOptions, build, option_names
+from convzoo._classifier import Classifier, Stage
+from convzoo._registry import ModelInfo, Paper
+from convzoo.errors import InputError, UnknownNameError
+from convzoo.models.lenet.blocks import (
+    C3_TABLE,
+    CODE_LENGTH,
+    RBFOutput,
+    ScaledTanh,
+    SparseConv2d,
+    Subsampling,
+    init_uniform_,
+)
+from convzoo.presets import LENET5_1998, MNIST, Preset
+
+LeNetName = Literal["lenet5"]
+LeNet1998Name = Literal["lenet5_1998"]
+
+LeNetActivation = Literal["tanh", "sigmoid", "relu"]
+LeNetPool = Literal["avg", "max"]
+
+# Layer    Maps  Size   Parameters  Connections   (the paper's figure 2, on 32 x 32 pixels)
+# C1          6  28 x 28      156      122,304
+# S2          6  14 x 14       12        5,880
+# C3         16  10 x 10    1,516      151,600
+# S4         16   5 x 5        32        2,000
+# C5        120   1 x 1    48,120       48,120
+# F6         84             10,164       10,164
+# output     10                 0          840    (fixed)
+# together                  60,000      340,908
+
+
+class LeNetOptions(BuildOptions, total=False):
+    """Options of `lenet5`."""
+
+    activation: LeNetActivation
+    """`"tanh"` (default), `"sigmoid"` or `"relu"`."""
+    pool: LeNetPool
+    """`"avg"` (default) or `"max"`."""
+    input_size: Literal[28, 32]
+    """Side of the image: 28 (default) is padded to 32 with zeros, 32 is taken as it is."""
+
+
+class LeNet1998Options(BuildOptions, total=False):
+    """Options of `lenet5_1998`."""
+
+    trainable_codes: bool
+    """Train the codes of the classes too, instead of keeping them fixed."""
+
+
+_ACTIVATIONS: Final[Mapping[str, type[nn.Module]]] = {
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "relu": nn.ReLU,
+}
+_POOLS: Final[Mapping[str, type[nn.AvgPool2d | nn.MaxPool2d]]] = {
+    "avg": nn.AvgPool2d,
+    "max": nn.MaxPool2d,
+}
+
+
+class LeNet5(Classifier):
+    """LeNet-5 as it is built today.
+
+    Args:
+        num_classes: Classes to score.
+        in_channels: Channels of the input image.
+        activation: `"tanh"`, `"sigmoid"` or `"relu"`.
+        pool: `"avg"` or `"max"`.
+        input_size: Side of the image, 28 or 32 pixels; it takes no other.
+
+    Example:
+        >>> import torch, convzoo
+        >>> convzoo.lenet5()(torch.zeros(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
+
+    head_path: ClassVar[str] = "fc3"
+    option_names: ClassVar[frozenset[str]] = option_names(LeNetOptions)
+
+    def __init__(
+        self,
+        *,
+        num_classes: int = 10,
+        in_channels: int = 1,
+        activation: LeNetActivation = "tanh",
+        pool: LeNetPool = "avg",
+        input_size: Literal[28, 32] = 28,
+    ) -> None:
+        super().__init__()
+        if activation not in _ACTIVATIONS:
+            raise UnknownNameError("activation", activation, _ACTIVATIONS)
+        if pool not in _POOLS:
+            raise UnknownNameError("pool", pool, _POOLS)
+        if input_size not in (28, 32):
+            raise InputError(f"input_size: expected 28 or 32 pixels, got {input_size!r}")
+        squash, subsample = _ACTIVATIONS[activation], _POOLS[pool]
+        self.conv1 = nn.Conv2d(in_channels, 6, 5, padding=(32 - input_size) // 2)
+        self.act1 = squash()
+        self.pool1 = subsample(2)
+        self.conv2 = nn.Conv2d(6, 16, 5)
+        self.act2 = squash()
+        self.pool2 = subsample(2)
+        self.fc1 = nn.Linear(16 * 5 * 5, 120)
+        self.act3 = squash()
+        self.fc2 = nn.Linear(120, 84)
+        self.act4 = squash()
+        self.fc3 = nn.Linear(84, num_classes)
+        self.in_channels = in_channels
+        self.num_features = 16
+        self.min_size = self.max_size = input_size
+        self.stages = (
+            Stage("conv1", "act1", 6, 1),
+            Stage("pool1", "pool1", 6, 2),
+            Stage("conv2", "act2", 16, 2),
+            Stage("pool2", "pool2", 16, 4),
+        )
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, in_channels, 28, 28) -> (B, 16, 5, 5)."""
+        self._check_input(x)
+        x = self.pool1(self.act1(self.conv1(x)))  # (B, 6, 28, 28) -> (B, 6, 14, 14)
+        out: Tensor = self.pool2(self.act2(self.conv2(x)))  # (B, 16, 10, 10) -> (B, 16, 5, 5)
+        return out
+
+    def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
+        """(B, 16, 5, 5) -> class scores (B, num_classes), or (B, 84)."""
+        x = self.act3(self.fc1(torch.flatten(f, 1)))  # (B, 120)
+        x = self.act4(self.fc2(x))  # (B, 84)
+        out: Tensor = x if pre_logits else self.fc3(x)
+        return out
+
+    def reset_parameters(self) -> None:
+        """PyTorch's default initialisation."""
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                module.reset_parameters()
+
+
+class LeNet1998(Classifier):
+    """LeNet-5 as in the paper: 60,000 trainable parameters, 340,908 connections.
+
+    Layers have the paper's names; each but the last is followed by the scaled tanh. Scores are
+    negative squared distances: train with [LeNetMSELoss][convzoo.models.LeNetMSELoss] or
+    [LeNetMAPLoss][convzoo.models.LeNetMAPLoss] (cross-entropy works as well).
+
+    Args:
+        num_classes: Classes to score. The first ten have the digits' bitmaps as codes.
+        in_channels: Channels of the input image.
+        trainable_codes: Train the codes too.
+
+    Example:
+        >>> import torch, convzoo
+        >>> from convzoo.models import connections
+        >>> net = convzoo.lenet5_1998()
+        >>> sum(p.numel() for p in net.parameters() if p.requires_grad), connections(net)
+        (60000, 340908)
+    """
+
+    head_path: ClassVar[str] = "output"
+    option_names: ClassVar[frozenset[str]] = option_names(LeNet1998Options)
+    min_size = max_size = 32  # digits of 28 x 28 in the middle; C5 sees all of the 5 x 5 maps
+
+    def __init__(
+        self, *, num_classes: int = 10, in_channels: int = 1, trainable_codes: bool = False
+    ) -> None:
+        super().__init__()
+        self.c1 = nn.Conv2d(in_channels, 6, 5)
+        self.squash1 = ScaledTanh()
+        self.s2 = Subsampling(6)
+        self.squash2 = ScaledTanh()
+        self.c3 = SparseConv2d(C3_TABLE, 5)
+        self.squash3 = ScaledTanh()
+        self.s4 = Subsampling(16)
+        self.squash4 = ScaledTanh()
+        self.c5 = nn.Conv2d(16, 120, 5)
+        self.squash5 = ScaledTanh()
+        self.f6 = nn.Linear(120, CODE_LENGTH)
+        self.squash6 = ScaledTanh()
+        self.output = RBFOutput(num_classes, trainable=trainable_codes)
+        self.in_channels = in_channels
+        self.num_features = 120
+        self.stages = (
+            Stage("c1", "squash1", 6, 1),
+            Stage("s2", "squash2", 6, 2),
+            Stage("c3", "squash3", 16, 2),
+            Stage("s4", "squash4", 16, 4),
+            Stage("c5", "squash5", 120, 4),
+        )
+        self.reset_parameters()
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, in_channels, 32, 32) -> (B, 120, 1, 1)."""
+        self._check_input(x)
+        x = self.squash1(self.c1(x))  # (B, 6, 28, 28)
+        x = self.squash2(self.s2(x))  # (B, 6, 14, 14)
+        x = self.squash3(self.c3(x))  # (B, 16, 10, 10)
+        x = self.squash4(self.s4(x))  # (B, 16, 5, 5)
+        out: Tensor = self.squash5(self.c5(x))  # (B, 120, 1, 1)
+        return out
+
+    def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
+        """(B, 120, 1, 1) -> negative squared distances (B, num_classes), or (B, 84)."""
+        x = self.squash6(self.f6(torch.flatten(f, 1)))  # (B, 84)
+        out: Tensor = x if pre_logits else self.output(x)
+        return out
+
+    def reset_head(self, num_classes: int, *, dropout: float = 0.0) -> None:
+        """Replace the codes by fresh ones, trainable: other classes than digits need others.
+
+        Args:
+            num_classes: Classes the new head scores, at least 1.
+            dropout: Probability of dropping a unit of F6, in [0, 1).
+        """
+        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+            raise InputError(f"num_classes: expected an integer of at least 1, got {num_classes!r}")
+        if not 0.0 <= dropout < 1.0:
+            raise InputError(f"dropout: expected a probability in [0, 1), got {dropout!r}")
+        old = self.output.weight
+        with torch.device(old.device):
+            output = RBFOutput(num_classes, trainable=True, dropout=dropout)
+        self.output = output.to(old.dtype).train(self.output.training)
+        self.labels = None
+
+    def reset_parameters(self) -> None:
+        """The paper's: U(-2.4 / F, 2.4 / F), with F the number of inputs of the unit."""
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
+                init_uniform_(module.weight, module.bias, fan_in=module.weight[0].numel())
+            elif isinstance(module, (Subsampling, SparseConv2d, RBFOutput)):
+                module.reset_parameters()
+
+
+def lenet5(*, weights: str | None = None, **options: Unpack[LeNetOptions]) -> LeNet5:
+    """LeNet-5 as it is built today, for 28 x 28 digits; 61,706 parameters, 0.42 M multiply-adds."""
+    return build(LeNet5, "lenet5", {}, weights, options, preset=_preset(options))
+
+
+def lenet5_1998(*, weights: str | None = None, **options: Unpack[LeNet1998Options]) -> LeNet1998:
+    """LeNet-5 as in the paper, for digits in a 32 x 32 field; 60,000 parameters."""
+    return build(LeNet1998, "lenet5_1998", {}, weights, options, preset=LENET5_1998)
+
+
+def _preset(options: LeNetOptions) -> Preset:
+    """MNIST's; at 32 pixels the digit of 28 stands in the middle."""
+    return MNIST.replace(input_size=options.get("input_size", 28))
+
+
+_PAPER: Final = Paper(
+    "Gradient-Based Learning Applied to Document Recognition",
+    1998,
+    "http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf",
+)
+
+MODELS: Final = (
+    ModelInfo(
+        "lenet5",
+        lenet5,
+        "LeNet",
+        _PAPER,
+        (1, 28, 28),
+        "second convolution sees all maps, pooling without parameters, linear last layer",
+    ),
+    ModelInfo(
+        "lenet5_1998",
+        lenet5_1998,
+        "LeNet",
+        _PAPER,
+        (1, 32, 32),
+        "scores are negative distances; the bitmaps of the digits are our own",
+    ),
+)
