@@ -1,0 +1,164 @@
+"""What `Preset.train` does to images."""
+
+import pickle
+
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+from convzoo import presets
+from convzoo.errors import InputError
+from convzoo.presets import IMAGENET, PRESETS, Preset
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+
+def raw(**fields) -> Preset:
+    """A preset without normalisation, so that outputs are pixels in [0, 1]."""
+    channels = fields.get("channels", 3)
+    return Preset(**{"mean": (0.0,) * channels, "std": (1.0,) * channels, **fields})
+
+
+def steps(transform: torch.nn.Module) -> list[str]:
+    return [type(step).__name__ for step in transform]
+
+
+def test_the_defaults_follow_the_kind_of_images():
+    assert [s for s in steps(IMAGENET.train()) if s.startswith("Random")] == [
+        "RandomResizedCrop",
+        "RandomHorizontalFlip",
+    ]
+    for preset in (presets.CIFAR10, presets.FASHION_MNIST):
+        random = [step for step in preset.train() if type(step).__name__.startswith("Random")]
+        assert [type(step) for step in random] == [v2.RandomCrop, v2.RandomHorizontalFlip]
+        assert random[0].padding == [4, 4, 4, 4]
+    for preset in (presets.MNIST, presets.LENET5_1998):
+        assert [s for s in steps(preset.train()) if s.startswith("Random")] == ["RandomCrop"]
+
+
+EVERYTHING = {
+    "hflip": 0.5,
+    "vflip": 0.5,
+    "rotation": 15.0,
+    "brightness": 0.4,
+    "contrast": 0.4,
+    "saturation": 0.4,
+    "hue": 0.1,
+    "grayscale": 0.3,
+    "noise": 0.05,
+    "erasing": 0.5,
+}
+
+
+@pytest.mark.parametrize("auto_augment", [None, "randaugment", "trivialaugment"])
+@pytest.mark.parametrize("name", PRESETS)
+def test_everything_at_once_works_for_pil_images_and_tensors(name, auto_augment):
+    preset = PRESETS[name]
+    transform = preset.train(**EVERYTHING, auto_augment=auto_augment)
+    image = noise(3, 45, 60)
+    for given in (image, image[:1], F.to_pil_image(image), F.to_pil_image(image[:1])):
+        out = transform(given)
+        assert out.shape == (preset.channels, *preset.height_width)
+        assert out.dtype == torch.float32
+        assert out.isfinite().all()
+
+
+def test_training_draws_from_torchs_generator():
+    transform = presets.CIFAR10.train(**EVERYTHING, auto_augment="trivialaugment")
+    image = noise(3, 32, 32)
+    torch.manual_seed(1)
+    first, second = transform(image), transform(image)
+    assert not torch.equal(first, second)
+    torch.manual_seed(1)
+    assert torch.equal(transform(image), first)
+
+
+def test_pad_and_crop_moves_by_at_most_the_padding():
+    dot = torch.zeros(1, 28, 28, dtype=torch.uint8)
+    dot[0, 14, 14] = 255
+    transform = raw(input_size=28, resize=28, channels=1, augmentation="digit").train(padding=2)
+    torch.manual_seed(0)
+    places = {tuple(transform(dot)[0].nonzero()[0].tolist()) for _ in range(200)}
+    assert places == {(y, x) for y in range(12, 17) for x in range(12, 17)}
+
+
+def test_flips_at_probability_1_are_the_flips():
+    image = noise(3, 16, 16)
+    preset = raw(input_size=16, resize=16)
+    expected = preset.eval()(image)
+    assert torch.equal(preset.train(crop="eval", hflip=1)(image), expected.flip(-1))
+    assert torch.equal(preset.train(crop="eval", hflip=0, vflip=1)(image), expected.flip(-2))
+    assert torch.equal(preset.train(crop="eval", hflip=0)(image), expected)
+
+
+def test_rotation_is_in_degrees():
+    image = noise(3, 16, 16)
+    preset = raw(input_size=16, resize=16)
+    turned = preset.train(crop="eval", hflip=0, rotation=(90, 90))(image)
+    torch.testing.assert_close(turned, preset.eval()(image).rot90(1, (-2, -1)), rtol=0, atol=0.005)
+
+
+def test_noise_erasing_and_grey_do_what_they_say():
+    preset = raw(input_size=64, resize=64)
+    grey = torch.full((3, 64, 64), 128, dtype=torch.uint8)
+    torch.manual_seed(0)
+    noisy = preset.train(crop="eval", noise=0.1)(grey)
+    assert noisy.std() == pytest.approx(0.1, rel=0.05)
+    assert (preset.train(crop="eval", erasing=1)(grey) == 0).any()
+    colourless = preset.train(crop="eval", grayscale=1)(noise(3, 64, 64))
+    assert torch.equal(colourless[0], colourless[1])
+
+
+def test_arguments_choose_the_crop():
+    assert "RandomCrop" in steps(IMAGENET.train(padding=8))
+    assert "RandomResizedCrop" in steps(presets.CIFAR10.train(scale=(0.5, 1.0)))
+    assert not {"RandomCrop", "RandomResizedCrop"} & set(steps(IMAGENET.train(crop="eval")))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"hflip": 1.5}, "hflip must be a number from 0 to 1, got float 1.5"),
+        ({"erasing": "yes"}, "erasing must be a number from 0 to 1, got str 'yes'"),
+        ({"hue": 0.6}, "hue must be a number from 0 to 0.5"),
+        ({"brightness": -1}, "brightness must be a number >= 0"),
+        ({"noise": float("nan")}, "noise must be a number >= 0"),
+        ({"rotation": -5}, "rotation must be a number >= 0"),
+        ({"rotation": (5, -5)}, "rotation must be"),
+        ({"scale": (0.0, 1.0)}, r"scale must be \(low, high\) with 0 < low <= high <= 1"),
+        ({"scale": (0.5, 2.0)}, "scale must be"),
+        ({"ratio": 1.0}, "ratio must be"),
+        ({"padding": -1}, "padding must be a whole number >= 0"),
+        ({"padding": 4, "scale": (0.5, 1.0)}, "padding belongs to crop='pad'"),
+        ({"crop": "pad", "scale": (0.5, 1.0)}, "scale belongs to crop='resized'"),
+        ({"crop": "padd"}, "did you mean 'pad'"),
+        ({"auto_augment": "randaug"}, "did you mean 'randaugment'"),
+        ({"magnitude": 5}, "magnitude belongs to auto_augment='randaugment'"),
+        ({"auto_augment": "randaugment", "magnitude": 31}, "magnitude must be .* from 0 to 30"),
+        ({"auto_augment": "trivialaugment", "num_ops": 1}, "num_ops belongs to"),
+    ],
+)
+def test_a_wrong_argument_is_named(arguments, message):
+    with pytest.raises(InputError, match=message):
+        IMAGENET.train(**arguments)
+
+
+def test_a_training_transform_refuses_a_batch():
+    with pytest.raises(InputError, match=r"one image \(C, H, W\) at a time"):
+        IMAGENET.train()(noise(2, 3, 40, 40))
+
+
+def test_transforms_pickle_and_still_do_the_same():
+    image = Image.new("RGB", (50, 40), (10, 200, 30))
+    for transform in (IMAGENET.eval(), presets.CIFAR10.train(**EVERYTHING)):
+        again = pickle.loads(pickle.dumps(transform))
+        torch.manual_seed(3)
+        expected = transform(image)
+        torch.manual_seed(3)
+        assert torch.equal(again(image), expected)
+        assert repr(again) == repr(transform)
