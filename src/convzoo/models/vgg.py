@@ -72,6 +72,10 @@ class VGGOptions(BuildOptions, total=False):
 
     dropout: float
     """Probability of dropping an output of the first two fully connected layers, in [0, 1)."""
+    hidden: int
+    """Units of the first two fully connected layers; the paper's 4096 are for 1,000 classes."""
+    grid: int
+    """Side of the map that the first of them sees: 7 at 224 pixels; 1 suits images of 32."""
     paper_init: bool
     """Draw weights from N(0, 0.1) as in the paper, instead of torchvision's initialisation."""
     inplace: bool
