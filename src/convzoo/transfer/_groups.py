@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -11,10 +11,14 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from convzoo._classifier import Classifier
 from convzoo.errors import InputError
-from convzoo.transfer._heads import find_heads, inside, owns_parameters, unwrap
+from convzoo.transfer._heads import find_heads, inside, unwrap
 
 _NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 _NORM_NAME = re.compile(r"Norm(Act)?(\dd)?$", re.IGNORECASE)
+
+_HEAD = "head"
+_AUX = "aux"  # the layers of auxiliary heads before the last; they lie beside the stages
+_REST = "rest"  # what comes after the last stage and is not the head's last layer
 
 # In networks that are not ours, a top-level module of one of these names is a sequence of the
 # network's stages rather than one of them.
@@ -75,14 +79,16 @@ def param_groups(
 
     Args:
         net: Any network.
-        lr: Learning rate of the last block before the head.
+        lr: Learning rate of the last block before the head, and of the layers that auxiliary
+            heads have before their last.
         head_lr: Learning rate of the heads' last layers; None means `lr`.
         layer_decay: Factor in (0, 1] by which each block's learning rate falls below that of
             the block after it; None means one rate for all. The blocks of a
             [Classifier][convzoo.Classifier] are its stages, and what comes after the last stage,
             if that has parameters. Those of another network are its top-level modules, where
-            `features`, `stages`, `blocks` and `layers` count as the modules in them. Blocks
-            without parameters do not count; frozen ones do.
+            `features`, `stages`, `blocks` and `layers` count as the modules in them. A block of
+            nothing but normalisation counts with the one before it, blocks without parameters
+            do not count, frozen ones do.
         weight_decay: Weight decay of the weights, at least 0.
 
     Returns:
@@ -103,25 +109,27 @@ def param_groups(
     """
     _check(lr, head_lr, layer_decay, weight_decay)
     core = unwrap(net)
-    heads = find_heads(core)
+    block_of = _block_of_each(core, find_heads(core))
     exempt = _named_exempt(core)
-    blocks = _blocks(core, heads)
-    body = [block for block, _ in blocks]
+    norms = {
+        path
+        for path, module in core.named_modules()
+        if isinstance(module, _NORMS) or _NORM_NAME.search(type(module).__name__)
+    }
+    body = _join_norms(core, block_of, norms)
     split: dict[tuple[str, bool], list[nn.Parameter]] = {}
-    seen: set[int] = set()
-    for path, module in core.named_modules():
-        norm = isinstance(module, _NORMS) or bool(_NORM_NAME.search(type(module).__name__))
-        block = _block_of(path, heads, blocks)
-        for name, parameter in module.named_parameters(path, recurse=False):
-            if not parameter.requires_grad or id(parameter) in seen:
-                continue
-            seen.add(id(parameter))
-            decays = not (norm or parameter.ndim <= 1 or name in exempt)
+    for name, parameter in core.named_parameters():  # tied ones once
+        path = name.rpartition(".")[0]
+        if parameter.requires_grad:
+            block = body.get(block_of[path], block_of[path])
+            decays = not (path in norms or parameter.ndim <= 1 or name in exempt)
             split.setdefault((block, decays), []).append(parameter)
     if not split:
         raise InputError("net: every parameter is frozen; there is nothing to optimize")
     decay = 1.0 if layer_decay is None else layer_decay
-    rates = {name: lr * decay ** (len(body) - 1 - index) for index, name in enumerate(body)}
+    blocks = list(dict.fromkeys(body.values()))
+    rates = {name: lr * decay ** (len(blocks) - 1 - index) for index, name in enumerate(blocks)}
+    rates[_AUX] = lr
     rates[_HEAD] = lr if head_lr is None else head_lr
     return [
         ParamGroup(
@@ -134,9 +142,6 @@ def param_groups(
         for decays in (True, False)
         if (block, decays) in split
     ]
-
-
-_HEAD = "head"
 
 
 def _check(
@@ -155,48 +160,62 @@ def _named_exempt(net: nn.Module) -> set[str]:
     return set(declare()) if callable(declare) else set()
 
 
-def _blocks(net: nn.Module, heads: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Names of the blocks before the head in running order, with the paths in each."""
-    tops = [path for path, _ in _expanded(net)]
-    if not isinstance(net, Classifier):
-        blocks = [(top, [top]) for top in tops]
+def _join_norms(
+    net: nn.Module, block_of: Mapping[str, str], norms: Container[str]
+) -> dict[str, str]:
+    """Block -> the block it counts with, for each that has parameters, in running order.
+
+    A block of nothing but norms (`bn1` after `conv1`, the norm after the last stage) counts with
+    the block before it: a rate of its own would push all earlier ones down by one step.
+    """
+    weights: dict[str, bool] = {}
+    for path, module in net.named_modules():
+        block = block_of[path]
+        if block not in (_HEAD, _AUX) and next(module.parameters(recurse=False), None) is not None:
+            weights[block] = weights.get(block, False) or path not in norms
+    joined: dict[str, str] = {}
+    for block, has_weights in weights.items():
+        joined[block] = block if has_weights or not joined else list(joined.values())[-1]
+    return joined
+
+
+def _block_of_each(net: nn.Module, heads: Sequence[str]) -> dict[str, str]:
+    """The block's name for the path of every module."""
+    order = [path for path, _ in net.named_modules()]
+    if isinstance(net, Classifier):
+        blocks = _blocks_by_stage(net, order)
     else:
-        blocks = []
-        order = [path for path, _ in net.named_modules() if path]
-        start = 0
-        for stage in net.stages:
-            end = max(i for i, path in enumerate(order) if inside(path, stage.module)) + 1
-            blocks.append((stage.name, order[start:end]))
-            start = max(start, end)
-        blocks.append(("rest", order[start:]))
-    kept = []
-    for name, paths in blocks:
-        if any(_has_body_parameters(net, path, heads) for path in paths):
-            kept.append((name, paths))
-    # Parameters that the network holds itself (class tokens) go with the first block.
-    return kept or [("backbone", [])]
+        blocks = {path: _top(net, path) for path in order}
+    # What modules around the blocks hold themselves (class tokens) goes with the first of them.
+    first = next((name for name in blocks.values() if name), _REST)
+    found = {path: name or first for path, name in blocks.items()}
+    aux = {head.partition(".")[0] for head in heads[1:]} - {heads[0].partition(".")[0]}
+    for path in order:
+        if any(inside(path, head) for head in heads):
+            found[path] = _HEAD
+        elif path.partition(".")[0] in aux:
+            found[path] = _AUX
+    return found
 
 
-def _expanded(net: nn.Module) -> list[tuple[str, nn.Module]]:
-    tops: list[tuple[str, nn.Module]] = []
-    for name, child in net.named_children():
-        if name in _SEQUENCES and isinstance(child, (nn.Sequential, nn.ModuleList)):
-            tops += [(f"{name}.{inner}", layer) for inner, layer in child.named_children()]
-        else:
-            tops.append((name, child))
-    return tops
+def _blocks_by_stage(net: Classifier, order: Sequence[str]) -> dict[str, str]:
+    position = {path: index for index, path in enumerate(order)}
+    blocks = {"": ""}
+    start = 1
+    for stage in net.stages:
+        end = position[stage.module] + 1
+        while end < len(order) and inside(order[end], stage.module):
+            end += 1
+        blocks.update(dict.fromkeys(order[start:end], stage.name))
+        start = max(start, end)
+    blocks.update(dict.fromkeys(order[start:], _REST))
+    return blocks
 
 
-def _has_body_parameters(net: nn.Module, path: str, heads: Sequence[str]) -> bool:
-    module = net.get_submodule(path)
-    in_heads = {id(p) for head in heads for p in net.get_submodule(head).parameters()}
-    return owns_parameters(module) and any(id(p) not in in_heads for p in module.parameters())
-
-
-def _block_of(path: str, heads: Sequence[str], blocks: Sequence[tuple[str, list[str]]]) -> str:
-    if any(inside(path, head) for head in heads):
-        return _HEAD
-    for name, paths in blocks:
-        if any(inside(path, part) for part in paths):
-            return name
-    return blocks[0][0]
+def _top(net: nn.Module, path: str) -> str:
+    """The top-level module that `path` lies in, or the one below it in a sequence of stages."""
+    top, _, below = path.partition(".")
+    if top in _SEQUENCES and isinstance(net.get_submodule(top), (nn.Sequential, nn.ModuleList)):
+        return f"{top}.{below.partition('.')[0]}" if below else ""
+    # timm's `head` may hold a norm or a hidden layer beside the layer that scores the classes.
+    return f"{_HEAD}.{_REST}" if top == _HEAD else top

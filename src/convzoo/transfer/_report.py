@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +18,9 @@ State = Literal["trainable", "frozen", "drifting"]
 """
 
 
+# torch's, torchvision's, timm's and our layers that leave something out at random, by name: there
+# is no common class.
+_DROPS = re.compile(r"drop|stochasticdepth", re.IGNORECASE)
 _SHOWN = 8  # drifting modules that a printed report lists; the record holds them all
 
 
@@ -199,7 +203,7 @@ def _moves(module: nn.Module) -> str | None:
         return None
     if isinstance(module, nn.MultiheadAttention):
         return "attention is dropped" if module.dropout > 0 else None
-    if "drop" in type(module).__name__.lower() or isinstance(module, nn.modules.dropout._DropoutNd):
+    if _DROPS.search(type(module).__name__):
         for name in ("p", "drop_prob", "drop_rate", "prob"):
             rate = getattr(module, name, None)
             if isinstance(rate, (int, float)):
