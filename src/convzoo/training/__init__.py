@@ -1,0 +1,46 @@
+"""Training and evaluation, for any network that scores the classes of images.
+
+[fit][convzoo.training.fit] trains, [evaluate][convzoo.training.evaluate] scores. Both need the
+`train` extra: Accelerate takes care of devices, precision and processes, torchmetrics of metrics.
+"""
+
+from convzoo.training._accelerator import MissingExtraError, MixedPrecision
+from convzoo.training._data import ImageData, ImageTransform
+from convzoo.training._early_stopping import EarlyStopping, EarlyStoppingState
+from convzoo.training._evaluate import evaluate
+from convzoo.training._fit import (
+    Monitor,
+    TrainingDivergedError,
+    TrainingInterrupted,
+    fit,
+)
+from convzoo.training._recipe import Loss, OptimizerName, Schedule
+from convzoo.training._records import (
+    ClassResult,
+    EpochRecord,
+    Evaluation,
+    History,
+    StopReason,
+)
+
+__all__ = [
+    "ClassResult",
+    "EarlyStopping",
+    "EarlyStoppingState",
+    "EpochRecord",
+    "Evaluation",
+    "History",
+    "ImageData",
+    "ImageTransform",
+    "Loss",
+    "MissingExtraError",
+    "MixedPrecision",
+    "Monitor",
+    "OptimizerName",
+    "Schedule",
+    "StopReason",
+    "TrainingDivergedError",
+    "TrainingInterrupted",
+    "evaluate",
+    "fit",
+]

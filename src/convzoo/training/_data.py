@@ -1,0 +1,160 @@
+"""From any data set of (image, label) pairs to batches, the same ones however many processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sized
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from convzoo.errors import InputError
+
+
+class ImageData(Protocol):
+    """Any data set of (image, label) pairs: torch's and torchvision's, ours, a list.
+
+    An image is a PIL image or a uint8 tensor (C, H, W), to which the network's preset is applied,
+    or a float tensor that is the network's input already. A label is the index of a class.
+    """
+
+    def __len__(self) -> int:
+        """How many pairs there are."""
+        ...
+
+    def __getitem__(self, index: int, /) -> object:
+        """The pair at `index`: (image, label)."""
+        ...
+
+
+ImageTransform = Callable[[Any], Tensor]
+"""What turns an image into a network's input, (C, H, W)."""
+
+
+class Prepared(Dataset["tuple[Tensor, int | Tensor]"]):
+    """A data set whose images have become a network's input.
+
+    Args:
+        name: The argument that the data came by, for messages.
+        data: The pairs.
+        given: The user's transform, applied to every image.
+        usual: The preset's transform, applied to raw images where the user gave none.
+        num_classes: Labels must be below it; None where it is not known.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        data: ImageData,
+        given: ImageTransform | None,
+        usual: ImageTransform | None,
+        num_classes: int | None,
+    ) -> None:
+        for method in ("__len__", "__getitem__"):
+            if isinstance(data, DataLoader) or not hasattr(data, method):
+                raise InputError(
+                    f"{name}: expected a data set with __len__ and __getitem__ that gives "
+                    f"(image, label) pairs, got {type(data).__name__}"
+                )
+        if len(data) == 0:
+            raise InputError(f"{name}: the data set is empty")
+        self.name = name
+        self.data = data
+        self.given = given
+        self.usual = usual
+        self.num_classes = num_classes
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
+        item = self.data[index]
+        if not isinstance(item, (tuple, list)) or len(item) != 2:
+            raise InputError(
+                f"{self.name}: expected (image, label) pairs, got {type(item).__name__} "
+                f"as item {index}"
+            )
+        image, label = item
+        if self.given is not None:
+            image = self.given(image)
+        elif not (isinstance(image, Tensor) and image.is_floating_point()):
+            if self.usual is None:
+                raise InputError(
+                    f"{self.name}: item {index} is a raw image ({type(image).__name__}) and the "
+                    "network has no preset to prepare it; pass train_transform and eval_transform"
+                )
+            image = self.usual(image)
+        if self.num_classes is not None and not (isinstance(label, Tensor) and label.ndim):
+            if not 0 <= int(label) < self.num_classes:
+                raise InputError(
+                    f"{self.name}: item {index} has label {int(label)}, the network scores "
+                    f"{self.num_classes} classes (0 to {self.num_classes - 1}); give it a new "
+                    "head with replace_head(net, num_classes)"
+                )
+            label = int(label)
+        return image, cast("int | Tensor", label)
+
+
+class EpochSampler(Sampler[int]):
+    """A fresh random order every epoch, cut to whole steps.
+
+    The order depends on the seed and the epoch alone, so that it is the same for any number of
+    processes and after a resumption. The images that do not fill a last step are left out of that
+    epoch, others each time: every step then weighs the same, and no batch is too small for batch
+    normalisation.
+
+    Args:
+        size: Images in the data set.
+        batch_size: Images a step.
+        seed: Of the order.
+    """
+
+    def __init__(self, size: int, batch_size: int, seed: int) -> None:
+        self.size = size
+        self.steps = size // batch_size
+        self.used = self.steps * batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.used
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        yield from torch.randperm(self.size, generator=generator)[: self.used].tolist()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the order of this epoch from now on."""
+        self.epoch = epoch
+
+
+def usual_transform(net: nn.Module, *, train: bool) -> ImageTransform | None:
+    """What the network's own preset does to an image."""
+    from convzoo.presets import Preset
+
+    preset = getattr(net, "preset", None)
+    if not isinstance(preset, Preset):
+        return None
+    return preset.train() if train else preset.eval()
+
+
+def number_of_classes(net: nn.Module) -> int | None:
+    """How many classes a network scores, where it says so."""
+    number = getattr(net, "num_classes", None)
+    return number if isinstance(number, int) and number > 0 else None
+
+
+def eval_loader(
+    data: Prepared, *, batch_size: int, num_workers: int, processes: int
+) -> DataLoader[Any]:
+    """Batches in order, the last one as small as it comes."""
+    size = -(-min(batch_size, len(cast("Sized", data))) // processes) * processes
+    return DataLoader(data, batch_size=size, num_workers=num_workers)
+
+
+def train_loader(
+    data: Prepared, sampler: EpochSampler, *, batch_size: int, num_workers: int
+) -> DataLoader[Any]:
+    """Shuffled batches of one size."""
+    return DataLoader(data, batch_size=batch_size, sampler=sampler, num_workers=num_workers)

@@ -1,0 +1,215 @@
+"""Scoring a network on labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from convzoo.errors import InputError
+from convzoo.training._accelerator import MixedPrecision, accelerator
+from convzoo.training._data import (
+    ImageData,
+    ImageTransform,
+    Prepared,
+    eval_loader,
+    number_of_classes,
+    usual_transform,
+)
+from convzoo.training._records import Evaluation
+
+
+def evaluate(
+    net: nn.Module,
+    data: ImageData,
+    *,
+    batch_size: int = 128,
+    transform: ImageTransform | None = None,
+    labels: Sequence[str] | None = None,
+    mixed_precision: MixedPrecision | None = None,
+    num_workers: int = 0,
+    cpu: bool = False,
+    progress: bool = False,
+) -> Evaluation:
+    """Score a network on labelled images.
+
+    Under `torchrun` or `accelerate launch` the images are shared out among the processes and every
+    one of them gets the whole result, in which each image counts once.
+
+    Args:
+        net: Any module that maps images (B, C, H, W) to class scores (B, num_classes). It is moved
+            to the device and put back into the mode it was in.
+        data: Pairs of image and class index; raw images go through the network's preset.
+        batch_size: Images scored at a time, over all processes.
+        transform: What to do with every image instead of the preset's `eval()`.
+        labels: The classes' names for the result; None takes the network's, else their indices.
+        mixed_precision: `"bf16"` or `"fp16"` for the forward pass; None takes what
+            `accelerate launch` was told, else full precision.
+        num_workers: Processes that read and prepare images; 0 does it in this one.
+        cpu: Whether to stay on the CPU where there is a GPU.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        Loss, top-1, top-5 and the confusion matrix.
+
+    Raises:
+        InputError: An argument is wrong, or an item is not an (image, label) pair.
+        ConvzooError: The `train` extra is not installed.
+
+    Example:
+        >>> import convzoo
+        >>> from convzoo import datasets, training
+        >>> net = convzoo.cifar_resnet20(in_channels=1)
+        >>> net.preset = convzoo.presets.MNIST
+        >>> result = training.evaluate(net, datasets.digits().val)
+        >>> result.samples, 0 <= result.top1 <= result.top5 <= 1
+        (179, True)
+    """
+    at_least_one("batch_size", batch_size)
+    prepared = Prepared(
+        "data", data, transform, usual_transform(net, train=False), number_of_classes(net)
+    )
+    with accelerator(cpu=cpu, mixed_precision=mixed_precision) as acc, modes_kept(net):
+        forward = vars(net).get("forward")
+        # No gradients, hence no need of DistributedDataParallel around the network.
+        model = acc.prepare_model(net, evaluation_mode=True)
+        loader = acc.prepare_data_loader(
+            eval_loader(
+                prepared,
+                batch_size=batch_size,
+                num_workers=num_workers,
+                processes=acc.num_processes,
+            )
+        )
+        try:
+            return score(acc, model, loader, labels=labels or _labels(net), progress=progress)
+        finally:
+            unwrap(acc, model, forward)
+
+
+def score(
+    acc: Any,
+    model: nn.Module,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    *,
+    labels: Sequence[str] | None,
+    progress: bool,
+) -> Evaluation:
+    """Score a prepared model on a prepared loader."""
+    model.eval()
+    result: _Result | None = None
+    bar = progress_bar(loader, "evaluating", shown=progress and acc.is_main_process)
+    with torch.no_grad():
+        for images, targets in bar:
+            scores = main_scores(model(images))
+            # The last batch is filled up with repeated images so that all processes have one;
+            # this drops them again.
+            scores, targets = acc.gather_for_metrics((scores, targets))
+            if result is None:
+                result = _Result(scores.shape[1], scores.device)
+            result.update(scores.float(), targets)
+    if result is None:
+        raise InputError("data: the data set is empty")
+    return result.compute(labels)
+
+
+class _Result:
+    """The metrics of an evaluation, added up batch by batch."""
+
+    def __init__(self, num_classes: int, device: torch.device) -> None:
+        from torchmetrics import MeanMetric
+        from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
+
+        self.num_classes = num_classes
+        # All processes see all scores, hence nothing is left to synchronise.
+        alone: dict[str, Any] = {"sync_on_compute": False}
+        self.loss = MeanMetric(**alone).to(device)
+        self.confusion = MulticlassConfusionMatrix(
+            max(num_classes, 2), validate_args=False, **alone
+        ).to(device)
+        self.top5 = (
+            MulticlassAccuracy(num_classes, top_k=5, average="micro", validate_args=False, **alone)
+            if num_classes > 5
+            else None
+        )
+        if self.top5 is not None:
+            self.top5.to(device)
+
+    def update(self, scores: Tensor, targets: Tensor) -> None:
+        self.loss.update(F.cross_entropy(scores, targets), weight=len(targets))
+        self.confusion.update(scores.argmax(dim=1), targets)
+        if self.top5 is not None:
+            self.top5.update(scores, targets)
+
+    def compute(self, labels: Sequence[str] | None) -> Evaluation:
+        n = self.num_classes
+        counts: Tensor = self.confusion.compute()[:n, :n].cpu()
+        samples = int(counts.sum())
+        if labels is None or len(labels) != n:
+            labels = [str(i) for i in range(n)]
+        return Evaluation(
+            samples=samples,
+            loss=float(self.loss.compute()),
+            top1=int(counts.diagonal().sum()) / samples,
+            top5=None if self.top5 is None else float(self.top5.compute()),
+            confusion=tuple(tuple(int(v) for v in row) for row in counts.tolist()),
+            labels=tuple(labels),
+        )
+
+
+def main_scores(output: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """The class scores in what a network returned: all of it, or the first of several."""
+    return output if isinstance(output, Tensor) else output[0]
+
+
+def unwrap(acc: Any, model: nn.Module, forward: object) -> None:
+    """Take off what Accelerate put around and into a network.
+
+    Args:
+        acc: The Accelerator.
+        model: What its `prepare` returned.
+        forward: The network's own `vars(net).get("forward")` before that.
+    """
+    net = acc.unwrap_model(model, keep_fp32_wrapper=False)
+    # For mixed precision Accelerate replaces `forward` in the instance, and what it puts back is
+    # an attribute too, which would hide the class's method.
+    if forward is None:
+        vars(net).pop("forward", None)
+
+
+@contextmanager
+def modes_kept(net: nn.Module) -> Iterator[None]:
+    """Put every submodule back into the training or evaluation mode it was in."""
+    modes = [(module, module.training) for module in net.modules()]
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def progress_bar(
+    loader: Iterable[tuple[Tensor, Tensor]], text: str, *, shown: bool
+) -> Iterable[tuple[Tensor, Tensor]]:
+    """The loader itself, or behind a progress bar."""
+    if not shown:
+        return loader
+    from tqdm import tqdm
+
+    bar: Iterable[tuple[Tensor, Tensor]] = tqdm(loader, desc=text, leave=False, unit="batch")
+    return bar
+
+
+def at_least_one(name: str, value: object) -> None:
+    """Refuse anything but an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"{name}: expected an integer of at least 1, got {value!r}")
+
+
+def _labels(net: nn.Module) -> Sequence[str] | None:
+    labels: Sequence[str] | None = getattr(net, "labels", None)
+    return labels

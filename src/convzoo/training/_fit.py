@@ -1,0 +1,468 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from convzoo.errors import ConvzooError, InputError, UnknownNameError
+from convzoo.training import _state
+from convzoo.training._accelerator import (
+    MixedPrecision,
+    accelerator,
+    require_train_extra,
+    seed_all,
+    seeded,
+)
+from convzoo.training._data import (
+    EpochSampler,
+    ImageData,
+    ImageTransform,
+    Prepared,
+    eval_loader,
+    number_of_classes,
+    train_loader,
+    usual_transform,
+)
+from convzoo.training._early_stopping import EarlyStopping
+from convzoo.training._evaluate import (
+    at_least_one,
+    main_scores,
+    progress_bar,
+    score,
+    unwrap,
+)
+from convzoo.training._recipe import (
+    CrossEntropy,
+    Loss,
+    OptimizerName,
+    Schedule,
+    make_optimizer,
+    make_schedule,
+)
+from convzoo.training._records import EpochRecord, Evaluation, History, StopReason
+
+Monitor = Literal["accuracy", "loss"]
+"""What of the validation chooses the best epoch."""
+
+
+class TrainingDivergedError(ConvzooError, RuntimeError):
+    """The training loss became NaN or infinite."""
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C during `fit`, after the best weights so far were put back into the network.
+
+    Attributes:
+        history: The epochs that were finished.
+    """
+
+    def __init__(self, history: History) -> None:
+        super().__init__("training was interrupted")
+        self.history: History = history
+
+
+def fit(
+    net: nn.Module,
+    train: ImageData,
+    val: ImageData | None = None,
+    *,
+    epochs: int = 10,
+    batch_size: int = 32,
+    lr: float | None = None,
+    head_lr: float | None = None,
+    weight_decay: float | None = None,
+    optimizer: OptimizerName | Optimizer = "adamw",
+    schedule: Schedule = "one_cycle",
+    warmup: float | None = None,
+    label_smoothing: float = 0.0,
+    loss: Loss | None = None,
+    train_transform: ImageTransform | None = None,
+    eval_transform: ImageTransform | None = None,
+    monitor: Monitor = "accuracy",
+    early_stopping: EarlyStopping | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    mixed_precision: MixedPrecision | None = None,
+    gradient_accumulation: int = 1,
+    max_grad_norm: float | None = None,
+    seed: int = 0,
+    num_workers: int = 0,
+    cpu: bool = False,
+    progress: bool = False,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
+) -> History:
+    """Train a network in place; with a validation set, keep its best epoch.
+
+    Runs on Accelerate: unchanged on one CPU or GPU, and on several processes under `torchrun` or
+    `accelerate launch`. Only parameters with `requires_grad` train; parts frozen with
+    [freeze][convzoo.freeze] stay as they are, batch statistics included. The same seed gives the
+    same result on the same machine, and the global random generators are left as they were found.
+
+    Args:
+        net: Any module that maps images (B, C, H, W) to class scores (B, num_classes), or in
+            training mode to a tuple of them, the main head's first. It is moved to the device,
+            and left there in evaluation mode.
+        train: Pairs of image and class index. Raw images (PIL or uint8) go through the `train()`
+            transform of the network's preset, float tensors are taken as they are.
+        val: Likewise, through the preset's `eval()` transform.
+        epochs: Times to go through `train`.
+        batch_size: Images an optimizer step, over all processes and accumulated parts; at most
+            `len(train)` are taken. What does not fill a last step is left out of that epoch.
+        lr: Highest learning rate; None is 1e-3, or 1e-2 for SGD.
+        head_lr: The head's; None is `lr`.
+        weight_decay: Not applied to biases and norms; None is 1e-2 for AdamW, 1e-4 for SGD, else 0.
+        optimizer: A name, or an optimizer over the network's parameters.
+        schedule: `"one_cycle"` (rises, then falls along a cosine; the momentum runs against it),
+            `"cosine"` (falls along a half-cosine to 0) or `"constant"`.
+        warmup: Share of all steps over which the learning rate rises, in [0, 1); None is 0.3 for
+            `"one_cycle"`, else 0.
+        label_smoothing: Share of the target spread over all classes, in [0, 1).
+        loss: Called with what the network returned in training and the targets, (B,); returns the
+            mean. None is cross-entropy, to which each auxiliary head adds its own times the
+            network's `aux_weight`, if it has one, else 0.3.
+        train_transform: What to do with every training image instead of the preset's `train()`.
+        eval_transform: What to do with every validation image instead of the preset's `eval()`.
+        monitor: What makes an epoch the best: highest validation `"accuracy"` (of equals the one
+            with the lowest loss) or lowest validation `"loss"`.
+        early_stopping: Ends training when the monitored figure no longer improves; needs `val`.
+        checkpoint: A folder. Every best network goes to its subfolder `best`, as
+            [save][convzoo.save] writes it, and the state after each epoch to `last.pt`.
+        resume: Go on from the checkpoint's `last.pt`, if it is there; the outcome is that of a run
+            never interrupted.
+        mixed_precision: `"bf16"` or `"fp16"` for the forward pass; None takes what
+            `accelerate launch` was told, else full precision.
+        gradient_accumulation: Parts in which a step's batch goes through the network one after
+            the other, to save memory. Batch normalisation sees the parts.
+        max_grad_norm: Scales the gradient down to this norm where it is larger.
+        seed: Of order, augmentation and dropout.
+        num_workers: Processes that read and prepare images; 0 does it in this one.
+        cpu: Whether to stay on the CPU where there is a GPU.
+        progress: Whether to show progress bars.
+        on_epoch: Called after every epoch, in every process.
+
+    Returns:
+        What happened, epoch by epoch.
+
+    Raises:
+        InputError: An argument is wrong.
+        CheckpointError: `resume` found a state that does not belong to this run.
+        TrainingDivergedError: The loss became NaN or infinite. The network has its best weights so
+            far, if there were any.
+        TrainingInterrupted: Ctrl-C; a `KeyboardInterrupt` that carries the history. The network has
+            its best weights so far, if there were any.
+        ConvzooError: The `train` extra is not installed.
+
+    Example:
+        >>> import convzoo
+        >>> from convzoo import datasets, training
+        >>> data = datasets.digits()
+        >>> net = convzoo.cifar_resnet20(in_channels=1)
+        >>> net.preset = convzoo.presets.MNIST.replace(input_size=8, resize=None)
+        >>> history = training.fit(net, data.train.subset(range(64)), data.val, epochs=1)
+        >>> len(history.epochs), history.best_epoch, history.stopped
+        (1, 1, 'finished')
+    """
+    for name, value in (
+        ("epochs", epochs),
+        ("batch_size", batch_size),
+        ("gradient_accumulation", gradient_accumulation),
+    ):
+        at_least_one(name, value)
+    if monitor not in ("accuracy", "loss"):
+        raise UnknownNameError("monitor", str(monitor), ("accuracy", "loss"))
+    if val is None and early_stopping is not None:
+        raise InputError("early_stopping: needs a validation set, got val=None")
+    if resume and checkpoint is None:
+        raise InputError("resume: needs a checkpoint folder, got checkpoint=None")
+    require_train_extra()
+    classes = number_of_classes(net)
+    train_data = Prepared(
+        "train", train, train_transform, usual_transform(net, train=True), classes
+    )
+    val_data = (
+        None
+        if val is None
+        else Prepared("val", val, eval_transform, usual_transform(net, train=False), classes)
+    )
+    if loss is None:
+        loss = CrossEntropy(label_smoothing, getattr(net, "aux_weight", 0.3))
+    elif label_smoothing:
+        raise InputError("label_smoothing: belongs to the usual loss, got a loss function as well")
+
+    with accelerator(
+        cpu=cpu, mixed_precision=mixed_precision, gradient_accumulation=gradient_accumulation
+    ) as acc:
+        batch_size = _batch_size(batch_size, len(train), gradient_accumulation, acc.num_processes)
+        sampler = EpochSampler(len(train), batch_size, seed)
+        made = make_optimizer(net, optimizer, lr=lr, head_lr=head_lr, weight_decay=weight_decay)
+        scheduler = make_schedule(made, schedule, steps=epochs * sampler.steps, warmup=warmup)
+        forward = vars(net).get("forward")
+        model, prepared_optimizer, loader = acc.prepare(
+            net,
+            made,
+            train_loader(
+                train_data,
+                sampler,
+                batch_size=batch_size // gradient_accumulation,
+                num_workers=num_workers,
+            ),
+        )
+        run = _Run(
+            acc=acc,
+            net=net,
+            model=model,
+            optimizer=prepared_optimizer,
+            scheduler=scheduler,
+            loader=loader,
+            val_loader=None
+            if val_data is None
+            else acc.prepare_data_loader(
+                eval_loader(
+                    val_data,
+                    batch_size=2 * batch_size,
+                    num_workers=num_workers,
+                    processes=acc.num_processes,
+                )
+            ),
+            sampler=sampler,
+            loss=loss,
+            epochs=epochs,
+            seed=seed,
+            monitor=monitor,
+            early_stopping=early_stopping,
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+            max_grad_norm=max_grad_norm,
+            progress=progress,
+            on_epoch=on_epoch,
+            settings={
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "images": len(train),
+                "schedule": schedule,
+                "seed": seed,
+            },
+        )
+        try:
+            with seeded(seed, acc.device):
+                return run(resume=resume)
+        finally:
+            unwrap(acc, model, forward)
+            net.eval()
+
+
+def _batch_size(wanted: int, images: int, parts: int, processes: int) -> int:
+    """The batch of a step, cut evenly into the parts that go through the network one by one."""
+    unit = parts * processes
+    if wanted % unit:
+        raise InputError(
+            f"batch_size: expected a multiple of {unit} ({processes} process(es) times "
+            f"gradient_accumulation={parts}), got {wanted}"
+        )
+    if images < unit:
+        raise InputError(f"train: expected at least {unit} images for one step, got {images}")
+    return min(wanted, images // unit * unit)
+
+
+@dataclass
+class _Run:
+    """One call of `fit`, set up."""
+
+    acc: Any
+    net: nn.Module
+    model: nn.Module
+    optimizer: Any
+    scheduler: LRScheduler
+    loader: Any
+    val_loader: Any
+    sampler: EpochSampler
+    loss: Loss
+    epochs: int
+    seed: int
+    monitor: Monitor
+    early_stopping: EarlyStopping | None
+    checkpoint: Path | None
+    max_grad_norm: float | None
+    progress: bool
+    on_epoch: Callable[[EpochRecord], None] | None
+    settings: dict[str, object]
+
+    records: list[EpochRecord] = field(default_factory=list)
+    best_epoch: int | None = None
+    best_key: tuple[float, float] = (-math.inf, -math.inf)
+    best_weights: dict[str, Tensor] | None = None
+    stopped: StopReason = "finished"
+
+    def __call__(self, *, resume: bool) -> History:
+        if self.early_stopping is not None:
+            self.early_stopping.reset()
+        if resume:
+            self._load()
+        try:
+            while len(self.records) < self.epochs and self.stopped == "finished":
+                self._epoch(len(self.records) + 1)
+        except KeyboardInterrupt:
+            self.stopped = "interrupted"
+            self._restore_best()
+            raise TrainingInterrupted(self._history()) from None
+        except TrainingDivergedError:
+            self._restore_best()
+            raise
+        self._restore_best()
+        return self._history()
+
+    def _history(self) -> History:
+        return History(tuple(self.records), self.best_epoch, self.stopped)
+
+    def _epoch(self, epoch: int) -> None:
+        began = time.perf_counter()
+        # Every epoch starts from a seed of its own, so that a resumed run draws what the
+        # uninterrupted one would have drawn. The ranks augment differently.
+        seed_all((self.seed << 24) + (epoch << 8) + self.acc.process_index)
+        self.sampler.set_epoch(epoch)
+        train_loss, train_accuracy, lr = self._train(epoch)
+        result = None
+        if self.val_loader is not None:
+            result = score(
+                self.acc, self.model, self.val_loader, labels=None, progress=self.progress
+            )
+        record = EpochRecord(
+            epoch=epoch,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            val_loss=None if result is None else result.loss,
+            val_accuracy=None if result is None else result.top1,
+            lr=lr,
+            seconds=time.perf_counter() - began,
+        )
+        self.records.append(record)
+        if result is not None:
+            self._judge(epoch, result)
+        self._save()
+        if self.on_epoch is not None:
+            self.on_epoch(record)
+
+    def _train(self, epoch: int) -> tuple[float, float | None, float]:
+        """One pass over the training images: mean loss, accuracy, last learning rate."""
+        from torchmetrics import MeanMetric
+        from torchmetrics.classification import MulticlassAccuracy
+
+        acc = self.acc
+        mean_loss = MeanMetric().to(acc.device)
+        accuracy: MulticlassAccuracy | None = None
+        lr = 0.0
+        self.model.train()
+        bar = progress_bar(
+            self.loader,
+            f"epoch {epoch}/{self.epochs}",
+            shown=self.progress and acc.is_main_process,
+        )
+        for images, targets in bar:
+            with acc.accumulate(self.model):
+                output = self.model(images)
+                loss = self.loss(output, targets)
+                if not math.isfinite(loss.item()):
+                    raise TrainingDivergedError(
+                        f"the training loss became {loss.item()} in epoch {epoch}; "
+                        "try a lower learning rate, or max_grad_norm"
+                    )
+                acc.backward(loss)
+                if self.max_grad_norm is not None and acc.sync_gradients:
+                    acc.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+                lr = self.optimizer.param_groups[0]["lr"]
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            if acc.sync_gradients and not acc.optimizer_step_was_skipped:
+                self.scheduler.step()
+            mean_loss.update(loss.detach())
+            if targets.ndim == 1:
+                scores = main_scores(output).detach()
+                if accuracy is None:
+                    accuracy = MulticlassAccuracy(
+                        scores.shape[1], average="micro", validate_args=False
+                    ).to(acc.device)
+                accuracy.update(scores.argmax(dim=1), targets)
+        return (
+            float(mean_loss.compute()),
+            None if accuracy is None else float(accuracy.compute()),
+            lr,
+        )
+
+    def _judge(self, epoch: int, result: Evaluation) -> None:
+        """Keep the weights if they are the best so far; see whether to stop."""
+        loss = -result.loss if math.isfinite(result.loss) else -math.inf
+        key = (result.top1, loss) if self.monitor == "accuracy" else (loss, result.top1)
+        if self.best_weights is None or key > self.best_key:
+            self.best_epoch, self.best_key = epoch, key
+            self.best_weights = {
+                name: value.detach().to("cpu", copy=True)
+                for name, value in self.net.state_dict().items()
+            }
+            if self.checkpoint is not None and self.acc.is_main_process:
+                _state.save_best(self.net, self.checkpoint)
+        if self.early_stopping is not None and self.early_stopping.step(key[0]):
+            self.stopped = "early"
+
+    def _restore_best(self) -> None:
+        if self.best_weights is not None:
+            self.net.load_state_dict(self.best_weights)
+
+    def _save(self) -> None:
+        if self.checkpoint is None:
+            return
+        if self.acc.is_main_process:
+            scaler = self.acc.scaler
+            _state.save_last(
+                {
+                    "settings": self.settings,
+                    "history": self._history().to_dict(),
+                    "best_key": list(self.best_key),
+                    "best": self.best_weights,
+                    "net": self.net.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "scheduler": _plain(self.scheduler.state_dict()),
+                    "scaler": None if scaler is None else scaler.state_dict(),
+                    "early_stopping": None
+                    if self.early_stopping is None
+                    else dict(self.early_stopping.state_dict()),
+                },
+                self.checkpoint,
+            )
+        self.acc.wait_for_everyone()
+
+    def _load(self) -> None:
+        if self.checkpoint is None:
+            return
+        state = _state.load_last(self.checkpoint, self.settings)
+        if state is None:
+            return
+        history = History.from_dict(state["history"])
+        self.records = list(history.epochs)
+        self.best_epoch, self.stopped = history.best_epoch, history.stopped
+        self.best_key = (state["best_key"][0], state["best_key"][1])
+        self.best_weights = state["best"]
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        if self.acc.scaler is not None and state["scaler"]:
+            self.acc.scaler.load_state_dict(state["scaler"])
+        if self.early_stopping is not None and state["early_stopping"] is not None:
+            self.early_stopping.load_state_dict(state["early_stopping"])
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """A scheduler's state without what it does not need: its functions, which do not unpickle."""
+    return {
+        name: value
+        for name, value in state.items()
+        if isinstance(value, (int, float, str, bool, list, type(None))) and name != "lr_lambdas"
+    }

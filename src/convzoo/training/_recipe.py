@@ -1,0 +1,128 @@
+"""Optimizers, schedules and the loss by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+
+from convzoo.errors import InputError, UnknownNameError
+
+OptimizerName = Literal["adamw", "adam", "sgd", "rmsprop"]
+"""Optimizers that `fit` builds; SGD and RMSProp with momentum 0.9."""
+
+Schedule = Literal["one_cycle", "cosine", "constant"]
+"""How the learning rate runs over training."""
+
+Loss = Callable[[Any, Tensor], Tensor]
+"""From what the network returned in training, and the targets (B,), to a mean loss."""
+
+# Learning rate and weight decay where the user gave none.
+_DEFAULTS: Final[dict[str, tuple[float, float]]] = {
+    "adamw": (1e-3, 1e-2),
+    "adam": (1e-3, 0.0),
+    "sgd": (1e-2, 1e-4),
+    "rmsprop": (1e-3, 0.0),
+}
+
+
+def make_optimizer(
+    net: nn.Module,
+    optimizer: OptimizerName | Optimizer,
+    *,
+    lr: float | None,
+    head_lr: float | None,
+    weight_decay: float | None,
+) -> Optimizer:
+    """The optimizer that was named, over what trains; or the one that was given."""
+    if isinstance(optimizer, Optimizer):
+        for name, value in (("lr", lr), ("head_lr", head_lr), ("weight_decay", weight_decay)):
+            if value is not None:
+                raise InputError(
+                    f"{name}: the optimizer given has its own, got {name}={value}; "
+                    "pass one or the other"
+                )
+        return optimizer
+    if optimizer not in _DEFAULTS:
+        raise UnknownNameError("optimizer", str(optimizer), _DEFAULTS)
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise InputError("net: nothing to train: every parameter is frozen")
+    from convzoo.transfer import param_groups
+
+    usual_lr, usual_decay = _DEFAULTS[optimizer]
+    lr = usual_lr if lr is None else lr
+    for name, value in (("lr", lr), ("head_lr", head_lr), ("weight_decay", weight_decay)):
+        if value is not None and not 0 <= value < math.inf:
+            raise InputError(f"{name}: expected a finite number of at least 0, got {value}")
+    groups: Any = param_groups(
+        net,
+        lr,
+        head_lr=head_lr,
+        weight_decay=usual_decay if weight_decay is None else weight_decay,
+    )
+    if optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr)
+    if optimizer == "adam":
+        return torch.optim.Adam(groups, lr)
+    if optimizer == "rmsprop":
+        return torch.optim.RMSprop(groups, lr, momentum=0.9)
+    return torch.optim.SGD(groups, lr, momentum=0.9)
+
+
+def make_schedule(
+    optimizer: Optimizer, schedule: Schedule, *, steps: int, warmup: float | None
+) -> LRScheduler:
+    """The learning rate's course over `steps` steps, each group in proportion to its own."""
+    if schedule not in ("one_cycle", "cosine", "constant"):
+        raise UnknownNameError("schedule", str(schedule), ("one_cycle", "cosine", "constant"))
+    if warmup is not None and not 0 <= warmup < 1:
+        raise InputError(f"warmup: expected a share of the steps in [0, 1), got {warmup}")
+    if schedule == "one_cycle":
+        return OneCycleLR(
+            optimizer,
+            max_lr=[group["lr"] for group in optimizer.param_groups],
+            total_steps=steps + 1,  # it is stepped once after the last step, too
+            pct_start=0.3 if warmup is None else warmup,
+        )
+    rising = round((warmup or 0.0) * steps)
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        if schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(steps - rising, 1)))
+
+    return LambdaLR(optimizer, factor)
+
+
+class CrossEntropy:
+    """Cross-entropy on the scores, and on those of auxiliary heads with less weight.
+
+    Args:
+        label_smoothing: Share of the target spread over all classes, in [0, 1).
+        aux_weight: Weight of each auxiliary head's loss; Szegedy et al. (2014) take 0.3.
+    """
+
+    def __init__(self, label_smoothing: float, aux_weight: float) -> None:
+        if not 0 <= label_smoothing < 1:
+            raise InputError(f"label_smoothing: expected a share in [0, 1), got {label_smoothing}")
+        self.label_smoothing = label_smoothing
+        self.aux_weight = aux_weight
+
+    def __call__(self, output: Tensor | tuple[Tensor | None, ...], targets: Tensor) -> Tensor:
+        """The mean loss of a batch."""
+        if isinstance(output, Tensor):
+            return F.cross_entropy(output, targets, label_smoothing=self.label_smoothing)
+        main, *others = (
+            F.cross_entropy(scores, targets, label_smoothing=self.label_smoothing)
+            for scores in output
+            if scores is not None
+        )
+        return main + self.aux_weight * sum(others, torch.zeros_like(main))

@@ -1,0 +1,210 @@
+"""What training and evaluation report: typed records that go to JSON and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from convzoo.errors import InputError
+
+StopReason = Literal["finished", "early", "interrupted"]
+"""Why training ended: all epochs done, early stopping, or Ctrl-C."""
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch of training.
+
+    Attributes:
+        epoch: Its number, from 1.
+        train_loss: Mean training loss over the epoch, with augmentation, dropout and label
+            smoothing as trained.
+        train_accuracy: Share of training images scored right, measured the same way while the
+            weights move, in [0, 1]; None where the targets are not class indices.
+        val_loss: Mean cross-entropy on the validation images after the epoch, or None.
+        val_accuracy: Share of them scored right, in [0, 1], or None.
+        lr: Learning rate of the first parameter group at the epoch's last step.
+        seconds: How long the epoch took, validation included.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+    lr: float
+    seconds: float
+
+    def __str__(self) -> str:
+        text = f"epoch {self.epoch}: train loss {self.train_loss:.4f}"
+        if self.train_accuracy is not None:
+            text += f", accuracy {self.train_accuracy:.2%}"
+        if self.val_loss is not None and self.val_accuracy is not None:
+            text += f"; val loss {self.val_loss:.4f}, accuracy {self.val_accuracy:.2%}"
+        return f"{text} ({self.seconds:.1f} s)"
+
+
+@dataclass(frozen=True)
+class History:
+    """What `fit` did, epoch by epoch.
+
+    Attributes:
+        epochs: One record an epoch, in order.
+        best_epoch: Number of the epoch whose weights the network now has, where a validation set
+            chose it, else None.
+        stopped: Why training ended.
+    """
+
+    epochs: tuple[EpochRecord, ...]
+    best_epoch: int | None
+    stopped: StopReason
+
+    @property
+    def best(self) -> EpochRecord | None:
+        """The record of the best epoch, where there is one."""
+        return next((record for record in self.epochs if record.epoch == self.best_epoch), None)
+
+    def __str__(self) -> str:
+        lines = [f"{e}{'  best' if e.epoch == self.best_epoch else ''}" for e in self.epochs]
+        return "\n".join([*lines, f"stopped: {self.stopped}"])
+
+    def to_dict(self) -> dict[str, object]:
+        """The record as plain JSON values; `from_dict` takes it back."""
+        return {
+            "epochs": [dataclasses.asdict(record) for record in self.epochs],
+            "best_epoch": self.best_epoch,
+            "stopped": self.stopped,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> History:
+        """A history from what `to_dict` gave, also after a way through JSON.
+
+        Args:
+            fields: The fields by name.
+
+        Returns:
+            The history.
+
+        Raises:
+            InputError: A field is missing or unknown.
+        """
+        try:
+            epochs = tuple(EpochRecord(**record) for record in fields["epochs"])
+            return cls(**{**fields, "epochs": epochs})
+        except (KeyError, TypeError) as error:
+            raise InputError(f"fields: not those of a History: {error}") from None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the history as a JSON file.
+
+        Args:
+            path: The file; it is replaced if it is there.
+        """
+        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> History:
+        """Read what `save` wrote.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The history.
+        """
+        fields: Mapping[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        return cls.from_dict(fields)
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """How one class fared.
+
+    Attributes:
+        label: The class's name, or its index as text where names are not known.
+        samples: Images of the class.
+        correct: How many of them were scored right.
+    """
+
+    label: str
+    samples: int
+    correct: int
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the class's images scored right, in [0, 1]; None where it has none."""
+        return self.correct / self.samples if self.samples else None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network scores on a set of labelled images; prints as a table.
+
+    Attributes:
+        samples: Images scored, each once.
+        loss: Mean cross-entropy, natural logarithm.
+        top1: Share of images whose best-scored class is the right one, in [0, 1].
+        top5: Share of images whose class is among the five best-scored, in [0, 1]; None with five
+            classes or fewer, where it would say nothing.
+        confusion: Counts by true class (row) and predicted class (column).
+        labels: The classes' names, in the order of rows and columns.
+    """
+
+    samples: int
+    loss: float
+    top1: float
+    top5: float | None
+    confusion: tuple[tuple[int, ...], ...]
+    labels: tuple[str, ...]
+
+    @property
+    def per_class(self) -> tuple[ClassResult, ...]:
+        """One result a class, in order."""
+        return tuple(
+            ClassResult(label, sum(row), row[i])
+            for i, (label, row) in enumerate(zip(self.labels, self.confusion, strict=True))
+        )
+
+    def __str__(self) -> str:
+        lines = [f"{self.samples} images, loss {self.loss:.4f}", f"top-1  {self.top1:8.2%}"]
+        if self.top5 is not None:
+            lines.append(f"top-5  {self.top5:8.2%}")
+        width = max((len(label) for label in self.labels), default=0)
+        lines.append(f"{'class':<{max(width, 5)}}  images  accuracy")
+        for result in self.per_class:
+            accuracy = "-" if result.accuracy is None else f"{result.accuracy:.2%}"
+            lines.append(f"{result.label:<{max(width, 5)}}  {result.samples:6}  {accuracy:>8}")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, object]:
+        """The record as plain JSON values; `from_dict` takes it back."""
+        fields = dataclasses.asdict(self)
+        fields["confusion"] = [list(row) for row in self.confusion]
+        fields["labels"] = list(self.labels)
+        return fields
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Evaluation:
+        """An evaluation from what `to_dict` gave, also after a way through JSON.
+
+        Args:
+            fields: The fields by name.
+
+        Returns:
+            The evaluation.
+
+        Raises:
+            InputError: A field is missing or unknown.
+        """
+        try:
+            rows: Sequence[Sequence[int]] = fields["confusion"]
+            confusion = tuple(tuple(row) for row in rows)
+            return cls(**{**fields, "confusion": confusion, "labels": tuple(fields["labels"])})
+        except (KeyError, TypeError) as error:
+            raise InputError(f"fields: not those of an Evaluation: {error}") from None
