@@ -6,9 +6,10 @@ way for every architecture, for its feature map, its head, its stages and the in
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -214,6 +215,83 @@ class Classifier(nn.Module, ABC):
         yield self.head_path
         present = dict(self.named_modules())
         yield from (path for path in self.aux_head_paths if path in present)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        num_classes: int | None = None,
+        in_channels: int | None = None,
+        device: torch.device | str | None = None,
+        token: str | None = None,
+    ) -> Self:
+        """A network with its weights, in evaluation mode, where people expect this name.
+
+        [load][convzoo.load] does the same, in training mode. Keys are checked strictly, and a
+        pickle is never read.
+
+        Args:
+            source: A folder, a name of the catalogue, or a repository `owner/name` on the Hub.
+            revision: The repository's branch, tag or commit.
+            num_classes: As in `load`.
+            in_channels: As in `load`.
+            device: As in `load`.
+            token: As in `load`.
+
+        Returns:
+            The network, an instance of the class that was asked.
+
+        Raises:
+            InputError: The weights are those of another class's network.
+
+        Example:
+            >>> import convzoo
+            >>> convzoo.cifar_resnet20(num_classes=3).save_pretrained("three")
+            >>> convzoo.Classifier.from_pretrained("three").training
+            False
+        """
+        from convzoo.hub import from_pretrained
+
+        net = from_pretrained(
+            source,
+            revision=revision,
+            num_classes=num_classes,
+            in_channels=in_channels,
+            device=device,
+            token=token,
+        )
+        if not isinstance(net, cls):
+            raise InputError(f"source: {source} is a {type(net).__name__}, not a {cls.__name__}")
+        return net
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Keep the network in a folder; [save][convzoo.save] says how, and takes more.
+
+        Args:
+            folder: Where to keep it.
+        """
+        from convzoo.hub import save
+
+        save(self, folder)
+
+    def push_to_hub(
+        self, repo_id: str, *, private: bool | None = None, token: str | None = None
+    ) -> str:
+        """Put the network on the Hugging Face Hub; [push][convzoo.push] takes more.
+
+        Args:
+            repo_id: `owner/name`.
+            private: Whether a new repository is private.
+            token: An access token with the right to write.
+
+        Returns:
+            The commit.
+        """
+        from convzoo.hub import push
+
+        return push(self, repo_id, private=private, token=token)
 
     def _check_input(self, x: Tensor) -> None:
         """Refuse what the first convolution would answer with a riddle."""

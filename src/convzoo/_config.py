@@ -40,13 +40,14 @@ class SavedConfig:
 
     Attributes:
         architecture: The builder's name; None where nobody says.
-        num_classes: Classes it scores; None where nobody says.
+        num_classes: Classes it scores; None where nobody says, 0 for weights without a head.
         in_channels: Channels of its images; None where nobody says.
         options: The builder's options.
         labels: The classes' names.
         preset: How images are prepared.
         head_dropout: Dropout before the last layer.
         dtype: Name of the floating-point dtype to keep, e.g. `"bfloat16"`; None: the network's.
+        licence: The licence's name, e.g. `"apache-2.0"`.
         weights_id: What ties config and weights of one `save` together.
         provenance: Where the weights come from: base weights, revision, versions, licence.
         ours: Whether convzoo wrote it.
@@ -60,6 +61,7 @@ class SavedConfig:
     preset: Preset | None = None
     head_dropout: float = 0.0
     dtype: str | None = None
+    licence: str | None = None
     weights_id: str | None = None
     provenance: Mapping[str, object] = field(default_factory=dict)
     ours: bool = False
@@ -95,7 +97,7 @@ def parse_config(text: bytes, what: str) -> SavedConfig:
     own = reader.table("convzoo", raw.get("convzoo", {}))
     arguments = reader.table("model_args", raw.get("model_args", {}))
     num_classes = reader.count(
-        "num_classes", raw.get("num_classes", published.get("num_classes")), MAX_CLASSES
+        "num_classes", raw.get("num_classes", published.get("num_classes")), MAX_CLASSES, least=0
     )
     input_size = published.get("input_size")
     in_channels = own.get("in_channels", arguments.get("in_chans"))
@@ -124,6 +126,7 @@ def parse_config(text: bytes, what: str) -> SavedConfig:
         preset=preset,
         head_dropout=float(dropout),
         dtype=reader.dtype(own.get("dtype")),
+        licence=reader.name("license", published.get("license")),
         weights_id=reader.name("weights_id", own.get("weights_id")),
         provenance=reader.table("provenance", own.get("provenance", {})),
         ours="convzoo" in raw,
@@ -149,17 +152,17 @@ class _Reader:
             raise self.wrong(key, "a short string", value)
         return value
 
-    def count(self, key: str, value: object, most: int) -> int | None:
+    def count(self, key: str, value: object, most: int, least: int = 1) -> int | None:
         if value is None:
             return None
-        if type(value) is not int or not 1 <= value <= most:
-            raise self.wrong(key, f"an integer from 1 to {most}", value)
+        if type(value) is not int or not least <= value <= most:
+            raise self.wrong(key, f"an integer from {least} to {most}", value)
         return value
 
     def dtype(self, value: object) -> str | None:
         if value is not None and value not in FLOATS:
             raise self.wrong("dtype", f"one of {', '.join(FLOATS)}", value)
-        return cast("str | None", value)
+        return None if value is None else str(value)
 
     def labels(self, value: object, num_classes: int | None) -> tuple[str, ...] | None:
         if value is None:

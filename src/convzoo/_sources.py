@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from convzoo import layouts, weights
+from convzoo._cache import HubFile, Verify
 from convzoo._config import SavedConfig, read_config
-from convzoo.errors import CheckpointError, UnknownNameError, WeightsError
-
-Verify = Literal["changed", "always"]
-"""When a cached file is hashed: if it changed since the last time, or at every load."""
+from convzoo._download import Fetched, MissingFileError, check_names, fetch_file
+from convzoo.errors import CheckpointError, InputError, UnknownNameError, WeightsError
 
 HUB: Final = "hf-hub:"
 WEIGHTS_FILE: Final = "model.safetensors"
 CONFIG_FILE: Final = "config.json"
 PICKLES: Final = (".pth", ".pt", ".bin")
+
+log = logging.getLogger("convzoo")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Source:
         config: What its config.json, or the catalogue, says.
         layout: Its key layout; None where it has to be told from the keys.
         base: Where it comes from, for the model card of what is made from it.
+        pickled: Whether the file is a pickle rather than safetensors.
     """
 
     name: str
@@ -37,11 +40,7 @@ class Source:
     config: SavedConfig
     layout: layouts.Layout | None
     base: dict[str, object]
-
-    @property
-    def pickled(self) -> bool:
-        """Whether the file is a pickle rather than safetensors."""
-        return self.file.suffix in PICKLES
+    pickled: bool = False
 
 
 class Resolved(str):
@@ -70,6 +69,7 @@ def resolve(
     architecture: str | None = None,
     allow_pickle: bool = False,
     verify: Verify = "changed",
+    token: str | None = None,
 ) -> Source:
     """Find the weights that a string means, fetching and verifying them where they are remote.
 
@@ -79,6 +79,7 @@ def resolve(
         architecture: The builder that asks, if one does; a tag alone is one of its tags.
         allow_pickle: Whether a `.pth` or `.bin` file may be read.
         verify: When to hash a file from the Hub's cache.
+        token: An access token for the Hub; None takes the one the user logged in with.
 
     Returns:
         The file and what is known of it.
@@ -91,14 +92,14 @@ def resolve(
         return name.source
     text = os.fspath(name)
     if text.startswith(HUB):
-        raise WeightsError("not yet")
+        return _from_hub(text, allow_pickle, verify, token)
     if not isinstance(name, os.PathLike):
         if architecture is not None:
             info = weights.find_weights(architecture, text)
         else:
             info = weights.weights_info(text) if text in weights.list_weights() else None
         if info is not None:
-            return _from_catalogue(info, verify)
+            return _from_catalogue(info, verify, token)
     path = Path(text).expanduser()
     if path.is_dir():
         return _from_folder(text, path)
@@ -112,12 +113,7 @@ def resolve(
     raise UnknownNameError(f"weights of {architecture}", text, known)
 
 
-def _from_catalogue(info: weights.WeightsInfo, verify: Verify) -> Source:
-    if not info.bundled:
-        raise WeightsError("not yet")
-    file = weights.BUNDLED / info.file
-    if not file.is_file():
-        raise WeightsError(f"{info.name}: {file} is missing from this installation")
+def _from_catalogue(info: weights.WeightsInfo, verify: Verify, token: str | None) -> Source:
     config = SavedConfig(
         architecture=info.model,
         num_classes=info.num_classes,
@@ -127,9 +123,85 @@ def _from_catalogue(info: weights.WeightsInfo, verify: Verify) -> Source:
         preset=info.preset,
     )
     base: dict[str, object] = {"weights": info.name, "licence": info.licence}
-    if info.sha256 is not None:
-        base["sha256"] = info.sha256
-    return Source(info.name, file, config, layouts.get(info.layout), base)
+    if info.repo is None:
+        file = weights.BUNDLED / info.file
+        if not file.is_file():
+            raise WeightsError(f"{info.name}: {file} is missing from this installation")
+        found = info.sha256
+    else:
+        fetched = fetch_file(
+            HubFile(info.repo, info.file, info.revision),
+            sha256=info.sha256,
+            verify=verify,
+            token=token,
+            wanted_by=info.name,
+        )
+        file, found = fetched.path, fetched.hash
+        base |= {"repo": info.repo, "revision": fetched.commit}
+    base["sha256"] = found
+    _warn_of_licence(info.name, info.licence)
+    known = {key: value for key, value in base.items() if value is not None}
+    return Source(info.name, file, config, layouts.get(info.layout), known)
+
+
+def parse_hub(text: str) -> HubFile:
+    """The repository and the revision of `hf-hub:owner/name[@revision]`; the file's path is open.
+
+    Args:
+        text: The address.
+
+    Returns:
+        The repository's config.json at that revision.
+
+    Raises:
+        InputError: It is malformed.
+    """
+    repo, at, revision = text.removeprefix(HUB).partition("@")
+    if not repo or (at and not revision):
+        raise InputError(f"weights: expected hf-hub:owner/name[@revision], got {text!r:.200}")
+    file = HubFile(repo, CONFIG_FILE, revision or "main")
+    check_names(file)
+    return file
+
+
+def _from_hub(text: str, allow_pickle: bool, verify: Verify, token: str | None) -> Source:
+    repo, _, revision = parse_hub(text)
+    config = SavedConfig()
+    try:
+        beside = _fetch(HubFile(repo, CONFIG_FILE, revision), verify, token, text)
+    except MissingFileError:
+        pass  # a lone weights file; whoever asks for it says which network it is
+    else:
+        config = read_config(beside.path)
+        revision = beside.commit or revision  # both files are of one commit
+    names = (WEIGHTS_FILE, *(("pytorch_model.bin",) if allow_pickle else ()))
+    for name in names:
+        try:
+            fetched = _fetch(HubFile(repo, name, revision), verify, token, text)
+        except MissingFileError as error:
+            missing = error
+            continue
+        base: dict[str, object] = {"weights": text, "repo": repo, "revision": fetched.commit}
+        base["licence"] = config.provenance.get("licence", config.licence)
+        _warn_of_licence(text, config.licence)
+        known = {key: value for key, value in base.items() if value is not None}
+        pickled = name in names[1:]
+        return Source(text, fetched.path, config, None, known, pickled=pickled)
+    raise missing
+
+
+def _fetch(file: HubFile, verify: Verify, token: str | None, text: str) -> Fetched:
+    return fetch_file(file, verify=verify, token=token, wanted_by=text)
+
+
+_warned: set[str] = set()
+
+
+def _warn_of_licence(name: str, licence: str | None) -> None:
+    """Say once a process that weights must not be used commercially."""
+    if not weights.is_commercial(licence) and name not in _warned:
+        _warned.add(name)
+        log.warning("%s: the licence of these weights, %s, is non-commercial", name, licence)
 
 
 def _from_folder(name: str, folder: Path) -> Source:
@@ -138,15 +210,29 @@ def _from_folder(name: str, folder: Path) -> Source:
     for needed in (config, file):
         if not needed.is_file():
             raise CheckpointError(f"{folder}: not a saved network: it has no {needed.name}")
-    return Source(name, file, read_config(config), None, {"weights": name})
+        _check_link(folder, needed)
+    read = read_config(config)
+    return Source(name, file, read, None, dict(read.provenance))
+
+
+def _check_link(folder: Path, file: Path) -> None:
+    """Refuse a file of a saved folder that is a link to somewhere else on this machine."""
+    home = folder.resolve()
+    if home.parent.name == "snapshots":
+        home = home.parent.parent  # the Hub's cache links its snapshots to its blobs
+    if not file.resolve().is_relative_to(home):
+        raise CheckpointError(
+            f"{file}: a link out of the folder, to {file.resolve()}; not followed"
+        )
 
 
 def _from_file(name: str, file: Path, allow_pickle: bool) -> Source:
-    if file.suffix in PICKLES and not allow_pickle:
+    pickled = file.suffix in PICKLES
+    if pickled and not allow_pickle:
         raise WeightsError(
             f"{file}: a pickle can run code of its writer when it is read; "
             "convzoo.load(..., allow_pickle=True) reads it with torch's restricted unpickler"
         )
     beside = file.with_name(CONFIG_FILE)
     config = read_config(beside) if beside.is_file() else SavedConfig()
-    return Source(name, file, config, None, {"weights": name})
+    return Source(name, file, config, None, dict(config.provenance), pickled=pickled)

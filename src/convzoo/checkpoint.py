@@ -6,6 +6,7 @@ is wrong with it comes out as a [WeightsError][convzoo.WeightsError] that names 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import struct
@@ -16,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from convzoo.errors import CheckpointError, WeightsError
+from convzoo.errors import WeightsError
 
 MAX_HEADER_BYTES: Final = 16 << 20
 """Largest header that is read; a thousand-layer network's has about 1 MB."""
@@ -34,6 +35,9 @@ DTYPES: Final[dict[str, torch.dtype]] = {
     "BOOL": torch.bool,
 }
 """The dtypes that a network's tensors may have in a file."""
+
+
+_SHORT: Final = 4096  # numbers in a tensor that is looked at as a whole
 
 
 class TensorEntry(NamedTuple):
@@ -72,9 +76,9 @@ def read_json(text: bytes, what: str) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-            raise ValueError(f"the key {twice!r} comes twice")
+            keys = sorted(key for key, _ in pairs)
+            twice = next(one for one, other in itertools.pairwise(keys) if one == other)
+            raise ValueError(f"the key {twice!r:.100} comes twice")
         return found
 
     def no_constant(name: str) -> float:
@@ -259,19 +263,82 @@ def _few(items: list[str], separator: str, most: int = 20) -> str:
     return f"{shown}{separator}and {len(items) - most} more" if len(items) > most else shown
 
 
-def assign(net: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
-    """Make these tensors the network's own, without copying them.
+class Slot(NamedTuple):
+    """A place for a tensor in a network.
+
+    Attributes:
+        module: The layer that has it.
+        name: Its name there.
+        tensor: What is there now.
+        fixed: Whether it is a buffer that no checkpoint holds.
+    """
+
+    module: nn.Module
+    name: str
+    tensor: Tensor
+    fixed: bool
+
+
+def slots(net: nn.Module) -> dict[str, Slot]:
+    """Every place for a tensor in a network, by key, in the order of its state dict.
 
     Args:
-        net: A network, on the meta device as a rule.
-        tensors: One tensor for each of its keys, in the network's dtypes.
-        what: What to call the checkpoint in an error.
+        net: A network.
 
-    Raises:
-        CheckpointError: Keys or shapes differ.
+    Returns:
+        Key -> place.
     """
-    shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
-    problem = mismatch(shapes, {key: tuple(value.shape) for key, value in tensors.items()})
-    if problem is not None:
-        raise CheckpointError(f"{what} does not fit {type(net).__name__}:\n{problem}")
-    net.load_state_dict(dict(tensors), strict=True, assign=True)
+    found: dict[str, Slot] = {}
+    for path, module in net.named_modules():
+        prefix = f"{path}." if path else ""
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                found[prefix + name] = Slot(module, name, parameter, False)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                fixed = name in module._non_persistent_buffers_set
+                found[prefix + name] = Slot(module, name, buffer, fixed)
+    return found
+
+
+def assign(places: Mapping[str, Slot], tensors: Mapping[str, Tensor]) -> None:
+    """Put tensors into a network without copying them.
+
+    This is `load_state_dict(assign=True)` for keys and shapes that are known to match, at a
+    quarter of its time.
+
+    Args:
+        places: The network's places, from `slots`.
+        tensors: One for each of them.
+    """
+    for key, (module, name, old, _) in places.items():
+        if isinstance(old, nn.Parameter):
+            module._parameters[name] = nn.Parameter(tensors[key], old.requires_grad)
+        else:
+            module._buffers[name] = tensors[key]
+
+
+def tensors_with_nan(tensors: Mapping[str, Tensor], *, thorough: bool = False) -> list[str]:
+    """Keys of tensors that hold NaN.
+
+    Args:
+        tensors: Tensors by key.
+        thorough: Look at every number; else at all of the short tensors (biases, normalisation)
+            and at the first number of the long ones, which costs no reading of a mapped file.
+
+    Returns:
+        The keys; empty if all is well.
+    """
+    floats = {
+        key: value.detach().reshape(-1)
+        for key, value in tensors.items()
+        if value.is_floating_point() and value.numel() and value.device.type != "meta"
+    }
+    if not thorough:
+        floats = {k: v if len(v) <= _SHORT else v[:1] for k, v in floats.items()}
+        by_dtype: dict[torch.dtype, list[Tensor]] = {}
+        for value in floats.values():
+            by_dtype.setdefault(value.dtype, []).append(value)
+        if not any(bool(torch.cat(same).isnan().any()) for same in by_dtype.values()):
+            return []
+    return [key for key, value in floats.items() if bool(value.isnan().any())]

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from convzoo.errors import UnknownNameError
 from convzoo.labels import label_set
-from convzoo.presets import IMAGENET, Preset
+from convzoo.presets import Preset
 from convzoo.presets import get as get_preset
 
 BUNDLED: Final[Path] = Path(__file__).with_name("bundled")
@@ -36,7 +36,7 @@ class WeightsInfo:
         sha256: Of the file; None where it is not known, then the Hub's own record is used.
         size: Of the file in bytes, where it is known.
         licence: The licence's SPDX-like name, or None where the publisher states none.
-        num_classes: Classes that the weights score.
+        num_classes: Classes that the weights score; 0 for weights without a head.
         in_channels: Channels of the images they take.
         labels: Name of the set of labels, `"imagenet-1k"` for instance, or None.
         preset: How images are prepared for evaluation.
@@ -75,11 +75,16 @@ class WeightsInfo:
     @property
     def commercial(self) -> bool:
         """Whether the licence, as far as it is known, allows commercial use."""
-        return self.licence is None or "-nc" not in self.licence.lower()
+        return is_commercial(self.licence)
 
     def label_names(self) -> tuple[str, ...] | None:
         """The classes' names in the order of the scores, where they are known."""
         return None if self.labels is None else label_set(self.labels).names
+
+
+def is_commercial(licence: str | None) -> bool:
+    """Whether a licence, as far as it is known, allows commercial use."""
+    return licence is None or "-nc" not in licence.lower()
 
 
 def list_weights(pattern: str = "*") -> list[str]:
@@ -152,7 +157,13 @@ def _preset(row: Mapping[str, Any]) -> Preset:
     named = row.get("preset")
     if named is not None:
         return get_preset(named)
-    return IMAGENET
+    return Preset(
+        input_size=row["input_size"],
+        resize=row["resize"],
+        mean=tuple(row["mean"]),
+        std=tuple(row["std"]),
+        interpolation=row["interpolation"],
+    )
 
 
 def _info(name: str) -> WeightsInfo:
@@ -165,7 +176,7 @@ def _info(name: str) -> WeightsInfo:
         tag=tag,
         repo=None if bundled else str(row["repo"]),
         file=str(row["file"]),
-        revision=str(row.get("revision", "main")),
+        revision=str(row["revision"]),
         sha256=row.get("sha256"),
         size=row.get("size"),
         licence=row.get("licence"),

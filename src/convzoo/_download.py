@@ -1,0 +1,336 @@
+"""Fetching files from the Hugging Face Hub, verified.
+
+huggingface_hub does the transfer and keeps the cache, so that files are shared with every other
+library. It does not check what it downloaded against the hash it was promised; that is done here,
+and so is everything that makes a failure quick and readable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from convzoo._cache import (
+    COMMIT,
+    SHA256,
+    HubFile,
+    Verify,
+    actual_hash,
+    announced_hash,
+    cached_commit,
+    cached_path,
+    notes_folder,
+    repository_folder,
+)
+from convzoo.errors import CorruptWeightsError, InputError, WeightsError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfFileMetadata
+
+HEAD_TIMEOUT: Final = 5.0  # seconds; the client's own patience with a silent Hub is 23
+_PAUSES: Final = (0.5, 1.0)  # seconds before the second and the third question
+_BUSY: Final = frozenset({429, 500, 502, 503, 504})
+_ORPHAN_AGE: Final = 600.0  # seconds after which an unfinished download has no owner any more
+
+# As the Hub has them; ".." and "--" are refused besides.
+_REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+_REVISION: Final = re.compile(r"[A-Za-z0-9][\w./+-]{0,200}")
+
+log = logging.getLogger("convzoo")
+
+
+class Fetched(NamedTuple):
+    """A verified file in the cache.
+
+    Attributes:
+        path: Where it is.
+        commit: The repository's commit, where it is known.
+        hash: Its sha256, or git's blob hash for a small text file.
+    """
+
+    path: Path
+    commit: str | None
+    hash: str
+
+
+class UnreachableError(WeightsError):
+    """The Hub does not answer, or must not be asked."""
+
+
+class MissingFileError(WeightsError):
+    """The repository has no such file."""
+
+
+def fetch_file(
+    file: HubFile,
+    *,
+    sha256: str | None = None,
+    verify: Verify = "changed",
+    token: str | None = None,
+    wanted_by: str | None = None,
+) -> Fetched:
+    """A file from the cache or else from the Hub, verified either way.
+
+    Args:
+        file: The file.
+        sha256: Its hash where the caller knows it; else the one the Hub announces counts.
+        verify: When to hash a cached file again.
+        token: An access token; None takes the one the user logged in with.
+        wanted_by: What the user called the weights, for messages.
+
+    Returns:
+        The file.
+
+    Raises:
+        CorruptWeightsError: What arrives, twice, is not what was announced or pinned.
+        WeightsError: It cannot be had.
+    """
+    check_names(file)
+    name = wanted_by or str(file)
+    if sha256 is not None or COMMIT.fullmatch(file.revision):
+        found = _from_cache(file, sha256, verify)  # nothing to ask: the content is fixed
+        if found is not None:
+            return found
+    try:
+        announced = _ask(file, token)
+    except UnreachableError as error:
+        found = _from_cache(file, sha256, verify)
+        if found is None:
+            raise UnreachableError(
+                f"{name}: {file} is not in the cache ({repository_folder(file.repo)}), and "
+                f"{error}. Where there is a connection, `convzoo fetch {name}` fetches it; the "
+                "cache can be copied to this machine, HF_HOME says where it is"
+            ) from error
+        log.info("%s: %s; using the cached file", name, error)
+        return found
+    fixed = file._replace(revision=str(announced.commit_hash))
+    promised = _promised_hash(fixed, announced, token)
+    with _lock(file):
+        found = _from_cache(fixed, sha256 or promised, verify)  # another process may have done it
+        if found is None:
+            found = _download(fixed, promised, sha256, announced.size, token, name)
+    _remember_commit(file, found)
+    return found
+
+
+def check_names(file: HubFile) -> None:
+    """Refuse a repository, revision or path that could mean a place outside the cache.
+
+    Args:
+        file: What a user or a config file named.
+
+    Raises:
+        InputError: It is malformed.
+    """
+    parts = file.path.split("/")
+    if not _REPOSITORY.fullmatch(file.repo) or ".." in file.repo or "--" in file.repo:
+        raise InputError(f"repository: expected owner/name, got {file.repo!r:.100}")
+    if not _REVISION.fullmatch(file.revision) or ".." in file.revision:
+        raise InputError(f"revision: expected a branch, tag or commit, got {file.revision!r:.100}")
+    if any(part in ("", ".", "..") or "\\" in part or ":" in part for part in parts):
+        raise InputError(f"file: expected a path inside the repository, got {file.path!r:.100}")
+
+
+def _from_cache(file: HubFile, expected: str | None, verify: Verify) -> Fetched | None:
+    """The cached file if it is whole; None if there is none, or a bad one to be fetched again."""
+    path = cached_path(file, expected if expected and SHA256.fullmatch(expected) else None)
+    if path is None:
+        return None
+    promise = expected or announced_hash(path)
+    if promise is None:
+        return None  # a cache without links: the Hub has to be asked what the file should be
+    found = actual_hash(path, promise, verify)
+    if found != promise:
+        log.warning("%s: the cached file has hash %s, expected %s", file, found, promise)
+        return None
+    return Fetched(path, cached_commit(file), found)
+
+
+def _ask(file: HubFile, token: str | None) -> HfFileMetadata:
+    """What the Hub announces of the file: commit, hash and size."""
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+
+    if constants.is_offline_mode():
+        raise UnreachableError("the Hub must not be asked (HF_HUB_OFFLINE is set)")
+    url = hf_hub_url(file.repo, file.path, revision=file.revision, endpoint=constants.ENDPOINT)
+    timeout = min(HEAD_TIMEOUT, constants.HF_HUB_ETAG_TIMEOUT)
+    for pause in (*_PAUSES, None):
+        try:
+            metadata = get_hf_file_metadata(url, timeout=timeout, token=token)
+            break
+        except Exception as error:  # whatever the HTTP library of the day raises
+            if pause is None or _status(error) not in _BUSY:
+                raise translated(file, error) from error
+            time.sleep(pause)
+    if not metadata.commit_hash or not COMMIT.fullmatch(metadata.commit_hash):
+        raise WeightsError(f"{file}: {constants.ENDPOINT} does not answer like a Hub")
+    return metadata
+
+
+def _promised_hash(file: HubFile, announced: HfFileMetadata, token: str | None) -> str:
+    """The hash that the Hub promises: in the ETag, or else in its record of the file."""
+    etag = announced.etag or ""
+    if SHA256.fullmatch(etag) or COMMIT.fullmatch(etag):
+        return etag
+    from huggingface_hub import HfApi, constants
+
+    try:
+        api = HfApi(endpoint=constants.ENDPOINT, token=token)
+        (info,) = api.get_paths_info(file.repo, [file.path], revision=file.revision)
+    except Exception as error:  # as above
+        raise translated(file, error) from error
+    large = getattr(info, "lfs", None)
+    promise = large.sha256 if large is not None else getattr(info, "blob_id", None)
+    if not isinstance(promise, str):
+        raise WeightsError(f"{file}: the Hub announces no hash, so it cannot be verified")
+    return promise
+
+
+def _download(
+    file: HubFile, promised: str, sha256: str | None, size: int | None, token: str | None, name: str
+) -> Fetched:
+    """Fetch and hash; on a mismatch fetch once more, by force."""
+    expected = sha256 or promised
+    found = ""
+    _sweep(file, promised)
+    for force in (True,) if cached_path(file) is not None else (False, True):
+        path = _transfer(file, token, force=force)
+        found = actual_hash(path, expected, "always")
+        if found == expected:
+            return Fetched(path, file.revision, found)
+        log.warning("%s: fetched a file with hash %s, expected %s", name, found, expected)
+        if found == promised:
+            raise CorruptWeightsError(
+                f"{name}: {file} is not the file that was published: its sha256 is {found}, "
+                f"expected {expected}. The repository has changed it"
+            )
+    real = Path(os.path.realpath(path))
+    for bad in {path, real}:  # so that no other library takes it for good
+        with contextlib.suppress(OSError):
+            bad.unlink()
+    raise CorruptWeightsError(
+        f"{name}: {file} arrived damaged twice: its hash is {found}, expected {expected}"
+        + (f" ({real.name}, {size} bytes announced)" if size else "")
+    )
+
+
+def _transfer(file: HubFile, token: str | None, *, force: bool) -> Path:
+    from huggingface_hub import constants, hf_hub_download
+
+    for last in (False, True):
+        try:
+            return Path(
+                hf_hub_download(
+                    file.repo,
+                    file.path,
+                    revision=file.revision,
+                    endpoint=constants.ENDPOINT,
+                    cache_dir=constants.HF_HUB_CACHE,
+                    force_download=force,
+                    etag_timeout=min(HEAD_TIMEOUT, constants.HF_HUB_ETAG_TIMEOUT),
+                    token=token,
+                    tqdm_class=_progress_bar(),
+                )
+            )
+        except Exception as error:  # httpx errors are not OSErrors, and the library may change
+            wrong = translated(file, error)
+            if last or (isinstance(error, OSError) and _status(error) not in _BUSY):
+                raise wrong from error
+            log.warning("%s; trying once more", wrong)
+    raise AssertionError  # the second turn returns or raises
+
+
+def _progress_bar() -> Any:
+    """None for the client's own progress bar, on a terminal; else one that stays silent."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        return None
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Silent(tqdm):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            bar: Any = super()  # the client's class is untyped
+            bar.__init__(*args, **{**options, "disable": True})
+
+    return Silent
+
+
+def _status(error: BaseException) -> int | None:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def translated(file: HubFile, error: Exception) -> WeightsError:
+    """One readable line for what the client raised.
+
+    Args:
+        file: What was being fetched or pushed.
+        error: What came.
+
+    Returns:
+        The error to raise from it.
+    """
+    from huggingface_hub import constants, errors
+
+    login = "log in with `hf auth login`, or set HF_TOKEN"
+    page = f"{constants.ENDPOINT}/{file.repo}"
+    if isinstance(error, errors.GatedRepoError):
+        return WeightsError(f"{file}: access is granted on {page}, after its terms; then {login}")
+    if isinstance(error, errors.RevisionNotFoundError):
+        return MissingFileError(f"{file}: the repository has no revision {file.revision!r}")
+    if isinstance(error, errors.RemoteEntryNotFoundError):
+        return MissingFileError(f"{file}: the repository has no file {file.path!r}")
+    status = _status(error)
+    if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403):
+        return WeightsError(f"{file}: there is no repository {page}, or it is private: {login}")
+    if status in _BUSY:
+        return UnreachableError(f"{constants.ENDPOINT} answered with status {status}")
+    if status is not None:
+        return WeightsError(f"{file}: {constants.ENDPOINT} answered with status {status}")
+    if isinstance(error, errors.FileMetadataError):
+        return WeightsError(f"{file}: {constants.ENDPOINT} does not answer like a Hub: {error}")
+    kind = f"{type(error).__name__}: {error}".strip(": ")
+    if isinstance(error, OSError) and error.errno is not None:
+        return WeightsError(f"{file}: cannot be kept in {constants.HF_HUB_CACHE}: {error.strerror}")
+    if isinstance(error, errors.LocalEntryNotFoundError) or "onnect" in kind or "imeout" in kind:
+        return UnreachableError(f"{constants.ENDPOINT} cannot be reached ({kind.splitlines()[0]})")
+    return WeightsError(f"{file}: the transfer failed: {kind}")
+
+
+@contextlib.contextmanager
+def _lock(file: HubFile) -> Iterator[None]:
+    """One process at a time fetches a file; the others wait and find it there."""
+    from huggingface_hub.utils._fixes import WeakFileLock
+
+    folder = notes_folder() / "locks"
+    name = f"{file.repo}--{file.path}".replace("/", "--")
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # a read-only place: two may fetch, both verify
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(WeakFileLock(folder / f"{name}.lock"))
+        yield
+
+
+def _sweep(file: HubFile, promised: str) -> None:
+    """Remove what killed downloads of this file left behind; nobody resumes them."""
+    for orphan in (repository_folder(file.repo) / "blobs").glob(f"{promised}*.incomplete"):
+        with contextlib.suppress(OSError):
+            if time.time() - orphan.stat().st_mtime > _ORPHAN_AGE:
+                orphan.unlink()
+
+
+def _remember_commit(file: HubFile, found: Fetched) -> None:
+    """Note which commit a branch meant, as the client does when it is asked by the branch."""
+    if COMMIT.fullmatch(file.revision) or found.commit is None:
+        return
+    note = repository_folder(file.repo) / "refs" / file.revision
+    with contextlib.suppress(OSError):
+        if not note.is_file() or note.read_text("utf-8") != found.commit:
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(found.commit, "utf-8")

@@ -1,0 +1,311 @@
+"""A network around a weights file: built empty, checked against the file's header, then filled."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from convzoo import layouts
+from convzoo._classifier import Classifier, new_head
+from convzoo._sources import Source
+from convzoo.checkpoint import (
+    Slot,
+    TensorEntry,
+    assign,
+    map_tensors,
+    mismatch,
+    read_header,
+    read_pickle,
+    slots,
+    tensors_with_nan,
+)
+from convzoo.errors import CheckpointError, InputError, WeightsError
+from convzoo.presets import Preset
+
+C = TypeVar("C", bound=Classifier)
+
+log = logging.getLogger("convzoo")
+
+# Options that change how a network trains or what memory it takes, never what its weights mean.
+_HARMLESS = frozenset({"aux_heads", "inplace", "zero_init_residual"})
+
+
+class Request(NamedTuple, Generic[C]):
+    """What a builder asks for besides the weights.
+
+    Attributes:
+        build: Makes the network on the meta device, given `num_classes` and `in_channels`.
+        architecture: The builder's name.
+        num_classes: Classes asked for; None takes the weights' own.
+        in_channels: Channels asked for; None takes the weights' own.
+        device: Where the network goes.
+    """
+
+    build: Callable[[int | None, int | None], C]
+    architecture: str
+    num_classes: int | None
+    in_channels: int | None
+    device: torch.device
+
+
+class _Contents(NamedTuple):
+    """A weights file's tensors by our keys."""
+
+    names: dict[str, str]  # our key -> the file's
+    entries: dict[str, TensorEntry]  # our key -> dtype and shape, in our layout
+    read: Mapping[str, Tensor] | None  # by the file's keys, if it had to be read already
+
+
+def fit(request: Request[C], source: Source) -> C:
+    """The network that a builder was asked for, with these weights.
+
+    Args:
+        request: What is asked for.
+        source: The weights.
+
+    Returns:
+        The network, in training mode.
+
+    Raises:
+        WeightsError: The file cannot be read, or holds NaN.
+        CheckpointError: It does not fit the network.
+    """
+    config = source.config
+    if config.architecture not in (None, request.architecture):
+        raise CheckpointError(
+            f"{source.name}: these are weights of {config.architecture}, "
+            f"not of {request.architecture}"
+        )
+    contents = _open(source, request.architecture)
+    headless = config.num_classes == 0
+    if headless and request.num_classes is None:
+        raise InputError(f"{source.name} has no head: num_classes is needed for a new one")
+    net = _build(request, source, contents)
+    _check_options(net, source)
+    needed = slots(net)
+    fresh = _fresh_parts(net, needed, contents, source, headless)
+    adapted = _adapted(net, request, contents)
+    shapes = {key: entry.shape for key, entry in contents.entries.items()}
+    problem = mismatch(
+        {key: tuple(slot.tensor.shape) for key, slot in needed.items() if key not in fresh},
+        {**shapes, **adapted},
+    )
+    if problem is not None:
+        raise CheckpointError(f"{source.name} does not fit {request.architecture}:\n{problem}")
+    tensors = _tensors(needed, fresh, adapted, contents, source, request.device)
+    blank = fresh | {key for key, slot in needed.items() if slot.fixed}
+    if blank:
+        whole = request.build(net.num_classes, net.in_channels).to_empty(device=request.device)
+        whole.reset_parameters()
+        tensors.update({key: slots(whole)[key].tensor for key in blank})
+    assign(needed, tensors)
+    net.provenance = source.base
+    net.labels = config.labels
+    if config.preset is not None:
+        net.preset = config.preset
+    if net.preset is not None and net.preset.channels != net.in_channels:
+        net.preset = _preset_for(net.preset, net.in_channels)
+    if request.num_classes not in (None, net.num_classes):
+        _new_head(net, int(request.num_classes or 0), source)
+    return net
+
+
+def _open(source: Source, architecture: str) -> _Contents:
+    """Read the table of contents, and name everything as we do."""
+    config = source.config
+    read: Mapping[str, Tensor] | None = None
+    if source.pickled:
+        read = read_pickle(source.file)
+        found = {key: TensorEntry(value.dtype, tuple(value.shape)) for key, value in read.items()}
+    else:
+        found, metadata = read_header(source.file)
+        written_with = metadata.get("convzoo.weights_id")
+        if None not in (config.weights_id, written_with) and config.weights_id != written_with:
+            raise CheckpointError(
+                f"{source.name}: config.json and {source.file.name} come from two different "
+                "saves; the second one was interrupted: save the network again"
+            )
+    layout = source.layout or layouts.detect(architecture, found)
+    names = {layout.our_key(key): key for key in found}
+    entries = {
+        key: TensorEntry(found[name].dtype, layout.our_shape(key, found[name].shape))
+        for key, name in names.items()
+    }
+    return _Contents(names, entries, read)
+
+
+def _build(request: Request[C], source: Source, contents: _Contents) -> C:
+    """The empty network, as large as the file says where its config does not."""
+    config = source.config
+    classes = config.num_classes or (request.num_classes if config.num_classes == 0 else None)
+    channels = request.in_channels or config.in_channels
+    net = request.build(classes, channels)
+    if classes is None or channels is None:
+        head = contents.entries.get(f"{net.head_path}.weight")
+        entry = contents.entries.get(f"{first_convolution(net)[0]}.weight")
+        if classes is None and head is not None and head.shape:
+            classes = head.shape[0] or None
+        if channels is None and entry is not None and len(entry.shape) == 4:
+            channels = entry.shape[1] or None
+        sizes = (classes or net.num_classes, channels or net.in_channels)
+        if sizes != (net.num_classes, net.in_channels):
+            net = request.build(*sizes)
+    if config.head_dropout:
+        for path in list(net.head_paths()):
+            old = net.get_submodule(path)
+            net.set_submodule(path, new_head(old, net.num_classes, config.head_dropout))
+    return net
+
+
+def _check_options(net: Classifier, source: Source) -> None:
+    for key, value in source.config.options.items():
+        if key not in net.options and key not in _HARMLESS:
+            raise CheckpointError(
+                f"{source.name}: saved from {net.architecture}({key}={value!r}); pass that to "
+                "the builder, or use convzoo.load, which does"
+            )
+
+
+def _fresh_parts(
+    net: Classifier,
+    needed: Mapping[str, Slot],
+    contents: _Contents,
+    source: Source,
+    headless: bool,
+) -> set[str]:
+    """Keys that start afresh because the file cannot have them; drops what the network has not."""
+    heads = tuple(f"{path}." for path in net.head_paths()) if headless else ()
+    fresh = {key for key in needed if key.startswith(heads)} if heads else set()
+    aux = {path.partition(".")[0] for path in net.aux_head_paths}
+    here = {key for key in needed if key.partition(".")[0] in aux}
+    there = {key for key in contents.entries if key.partition(".")[0] in aux}
+    if here and not there:
+        log.info("%s: no auxiliary heads in these weights: they are fresh", source.name)
+        fresh |= here
+    elif there and not here:
+        for key in there:  # useful in training only, and not asked for
+            del contents.entries[key]
+    for key in fresh:
+        contents.entries.pop(key, None)
+    return fresh
+
+
+def _adapted(
+    net: Classifier, request: Request[C], contents: _Contents
+) -> dict[str, tuple[int, ...]]:
+    """The first convolution's shape, where it has to become another one."""
+    path, conv = first_convolution(net)
+    key = f"{path}.weight"
+    entry = contents.entries.get(key)
+    if request.in_channels is None or entry is None or len(entry.shape) != 4:
+        return {}
+    if 0 in entry.shape or entry.shape[1] == net.in_channels or conv.groups != 1:
+        return {}
+    return {key: (entry.shape[0], net.in_channels, *entry.shape[2:])}
+
+
+def _tensors(
+    needed: Mapping[str, Slot],
+    fresh: set[str],
+    adapted: Mapping[str, tuple[int, ...]],
+    contents: _Contents,
+    source: Source,
+    device: torch.device,
+) -> dict[str, Tensor]:
+    """Every tensor by our key, in our shape, in the right dtype and place."""
+    read = contents.read
+    if read is None:
+        read = map_tensors(source.file, device)
+    keep = getattr(torch, source.config.dtype) if source.config.dtype else None
+    tensors: dict[str, Tensor] = {}
+    for key, slot in needed.items():
+        if key in fresh or slot.fixed:
+            continue
+        value, wanted = read[contents.names[key]], slot.tensor.dtype
+        if value.shape != contents.entries[key].shape:
+            value = value.reshape(contents.entries[key].shape)
+        if key in adapted:
+            value = adapt_first_convolution(value, adapted[key][1])
+        if value.is_floating_point() != wanted.is_floating_point:
+            raise CheckpointError(f"{source.name}: {key}: expected {wanted}, got {value.dtype}")
+        if keep is not None and wanted.is_floating_point:
+            wanted = keep
+        if value.dtype != wanted or value.device != device:
+            value = value.to(device=device, dtype=wanted)
+        tensors[key] = value
+    broken = tensors_with_nan(tensors)
+    if broken:
+        raise WeightsError(
+            f"{source.name}: NaN in {', '.join(broken[:5])}: the file is damaged, or the "
+            "training that wrote it diverged"
+        )
+    return tensors
+
+
+def _new_head(net: Classifier, num_classes: int, source: Source) -> None:
+    log.info(
+        "%s: %d classes instead of the weights' %d: the head is fresh",
+        source.name,
+        num_classes,
+        net.num_classes,
+    )
+    net.reset_head(num_classes, dropout=source.config.head_dropout)
+
+
+def _preset_for(preset: Preset, channels: int) -> Preset:
+    """The preset of an adapted first convolution: the channels' average, or themselves in turn."""
+    if channels < preset.channels:
+        mean = (sum(preset.mean) / preset.channels,) * channels
+        std = (sum(preset.std) / preset.channels,) * channels
+    else:
+        order = [index % preset.channels for index in range(channels)]
+        mean = tuple(preset.mean[index] for index in order)
+        std = tuple(preset.std[index] for index in order)
+    return preset.replace(channels=channels, mean=mean, std=std)
+
+
+def first_convolution(net: nn.Module) -> tuple[str, nn.Conv2d]:
+    """Path and module of the convolution that sees the image.
+
+    Args:
+        net: A network whose modules are registered in running order.
+
+    Returns:
+        The first one.
+
+    Raises:
+        InputError: There is none.
+    """
+    for path, module in net.named_modules():
+        if isinstance(module, nn.Conv2d):
+            return path, module
+    raise InputError(f"net: {type(net).__name__} has no convolution")
+
+
+def adapt_first_convolution(weight: Tensor, in_channels: int) -> Tensor:
+    """A convolution's weight for another number of input channels.
+
+    The answer to a grey image, the same in every channel, stays what it was: fewer channels share
+    the sum over the old ones, more channels repeat the old ones in turn, and each old channel's
+    weight is split evenly among its copies.
+
+    Args:
+        weight: (out, in, height, width).
+        in_channels: Channels of the new weight, at least 1.
+
+    Returns:
+        (out, in_channels, height, width); a new tensor.
+    """
+    old = weight.shape[1]
+    wide = weight.double()  # the sum of three bfloat16s deserves it, and the tensor is small
+    if in_channels < old:
+        share = wide.sum(dim=1, keepdim=True) / in_channels
+        return share.expand(-1, in_channels, -1, -1).to(weight.dtype).contiguous()
+    source = torch.arange(in_channels, device=weight.device) % old
+    copies = torch.bincount(source, minlength=old)
+    scale = copies[source].to(wide.dtype).reshape(1, -1, 1, 1)
+    return (wide[:, source] / scale).to(weight.dtype)
