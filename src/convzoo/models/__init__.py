@@ -130,6 +130,24 @@ from convzoo.models.resnet import (
 )
 from convzoo.models.resnet import cifar as _cifar
 from convzoo.models.resnet import imagenet as _imagenet
+from convzoo.models.tutorial import (
+    MLP,
+    LinearClassifier,
+    LinearClassifierName,
+    LinearClassifierOptions,
+    MLPName,
+    MLPOptions,
+    TutorialCNN,
+    TutorialCNNName,
+    TutorialCNNOptions,
+    cifar2_cnn,
+    cifar_cnn3,
+    cifar_cnn5,
+    linear_classifier,
+    mlp,
+    mnist_cnn,
+)
+from convzoo.models.tutorial import MODELS as _TUTORIAL
 from convzoo.models.vgg import MODELS as _VGG
 from convzoo.models.vgg import (
     VGG,
@@ -157,6 +175,7 @@ MODELS: Final[dict[str, ModelInfo]] = {
         *_GOOGLENET,
         *_INCEPTION_V3,
         *_LENET,
+        *_TUTORIAL,
         *_imagenet.MODELS,
         *_cifar.MODELS,
     )
@@ -249,6 +268,27 @@ def create_model(
 ) -> LeNet1998: ...
 @overload
 def create_model(
+    name: LinearClassifierName,
+    *,
+    weights: str | None = None,
+    **options: Unpack[LinearClassifierOptions],
+) -> LinearClassifier: ...
+@overload
+def create_model(
+    name: MLPName,
+    *,
+    weights: str | None = None,
+    **options: Unpack[MLPOptions],
+) -> MLP: ...
+@overload
+def create_model(
+    name: TutorialCNNName,
+    *,
+    weights: str | None = None,
+    **options: Unpack[TutorialCNNOptions],
+) -> TutorialCNN: ...
+@overload
+def create_model(
     name: ResNetName | CifarResNetName,
     *,
     weights: str | None = None,
@@ -325,6 +365,7 @@ def model_info(name: str) -> ModelInfo:
 
 __all__ = [
     "C3_TABLE",
+    "MLP",
     "MODELS",
     "VGG",
     "AlexNet",
@@ -366,6 +407,11 @@ __all__ = [
     "LeNetName",
     "LeNetOptions",
     "LeNetPool",
+    "LinearClassifier",
+    "LinearClassifierName",
+    "LinearClassifierOptions",
+    "MLPName",
+    "MLPOptions",
     "PaddedShortcut",
     "PlainBlock",
     "PreActBasicBlock",
@@ -383,10 +429,16 @@ __all__ = [
     "StrideIn",
     "Subsampling",
     "TowerNorm",
+    "TutorialCNN",
+    "TutorialCNNName",
+    "TutorialCNNOptions",
     "VGGName",
     "VGGOptions",
     "alexnet",
     "alexnet_2012",
+    "cifar2_cnn",
+    "cifar_cnn3",
+    "cifar_cnn5",
     "cifar_plain20",
     "cifar_plain32",
     "cifar_plain44",
@@ -412,9 +464,12 @@ __all__ = [
     "layer_connections",
     "lenet5",
     "lenet5_1998",
+    "linear_classifier",
     "list_models",
     "loss_with_aux",
     "make_shortcut",
+    "mlp",
+    "mnist_cnn",
     "model_info",
     "plain18",
     "plain34",

@@ -1,0 +1,103 @@
+"""What the small networks let a lesson choose by name, and the layers that the names stand for."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, Literal
+
+from torch import nn
+
+from convzoo._classifier import Classifier
+from convzoo._registry import Paper
+from convzoo.errors import InputError, UnknownNameError
+from convzoo.presets import Preset
+
+Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
+Pooling = Literal["max", "avg"]
+Padding = Literal["none", "zeros", "reflect", "replicate"]
+"""`"none"`: convolutions shrink the map. Otherwise half a kernel is added on every side."""
+Init = Literal["torch", "kaiming"]
+"""`"torch"`: PyTorch's default. `"kaiming"`: He's normal rule by fan-in, with biases of zero."""
+
+
+ACTIVATIONS: Final[Mapping[str, Callable[[bool], nn.Module]]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": lambda inplace: nn.LeakyReLU(inplace=inplace),
+    "elu": lambda inplace: nn.ELU(inplace=inplace),
+    "gelu": lambda _inplace: nn.GELU(),
+    "silu": nn.SiLU,
+    "tanh": lambda _inplace: nn.Tanh(),
+    "sigmoid": lambda _inplace: nn.Sigmoid(),
+}
+# What `nn.init` calls the activation; the smooth relatives of ReLU have no gain of their own.
+GAINS: Final[Mapping[str, Literal["relu", "leaky_relu", "tanh", "sigmoid"]]] = {
+    "relu": "relu",
+    "leaky_relu": "leaky_relu",
+    "elu": "relu",
+    "gelu": "relu",
+    "silu": "relu",
+    "tanh": "tanh",
+    "sigmoid": "sigmoid",
+}
+POOLINGS: Final[Mapping[str, Callable[[], nn.Module]]] = {
+    "max": lambda: nn.MaxPool2d(2),
+    "avg": lambda: nn.AvgPool2d(2),
+}
+
+
+def fully_connected(
+    sizes: Sequence[int], activation: Activation, inplace: bool
+) -> Iterator[nn.Module]:
+    """Linear layers from each size to the next, an activation after each."""
+    for before, after in itertools.pairwise(sizes):
+        yield nn.Linear(before, after)
+        yield ACTIVATIONS[activation](inplace)
+
+
+def reset(net: Classifier, init: Init, activation: Activation) -> None:
+    """Fill convolutions and linear layers, as `init` says."""
+    head = net.get_submodule(net.head_path)
+    for module in net.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.reset_parameters()
+            if init == "kaiming":
+                # No activation follows the last layer.
+                gain = "linear" if module is head else GAINS[activation]
+                nn.init.kaiming_normal_(module.weight, a=0.01, nonlinearity=gain)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+
+def check_names(**chosen: str) -> None:
+    """Refuse an option's name that does not exist."""
+    known: Mapping[str, Sequence[str]] = {
+        "activation": tuple(ACTIVATIONS),
+        "init": ("torch", "kaiming"),
+        "padding": ("none", "zeros", "reflect", "replicate"),
+        "pool": tuple(POOLINGS),
+    }
+    for option, name in chosen.items():
+        if name not in known[option]:
+            raise UnknownNameError(option, name, known[option])
+
+
+def check_sizes(name: str, sizes: Sequence[int]) -> None:
+    """Refuse what is no sequence of positive integers."""
+    if not isinstance(sizes, Sequence):
+        raise InputError(f"{name}: expected a sequence of integers, got {sizes!r}")
+    for size in sizes:
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise InputError(f"{name}: expected integers of at least 1, got {size!r}")
+
+
+def resized(base: Preset, size: int | None) -> Preset:
+    """The images' preset, at the size that was asked for."""
+    return base if size is None else base.replace(input_size=size, resize=size)
+
+
+MNIST_PAPER: Final = Paper(
+    "Gradient-Based Learning Applied to Document Recognition",
+    1998,
+    "http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf",
+)

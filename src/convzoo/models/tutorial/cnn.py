@@ -1,0 +1,238 @@
+"""The small convolutional networks of courses: one table, one class.
+
+None comes from a paper of its own; the package's docstring says where each is from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Unpack
+
+from torch import Tensor, nn
+
+from convzoo._build import build, option_names
+from convzoo._classifier import Classifier, Stage
+from convzoo._registry import ModelInfo, Paper
+from convzoo.errors import InputError
+from convzoo.models.tutorial.choices import (
+    ACTIVATIONS,
+    MNIST_PAPER,
+    POOLINGS,
+    Activation,
+    Init,
+    Padding,
+    Pooling,
+    check_names,
+    check_sizes,
+    fully_connected,
+    reset,
+    resized,
+)
+from convzoo.models.tutorial.fully_connected import MLPOptions
+from convzoo.presets import CIFAR10, MNIST
+
+TutorialCNNName = Literal["mnist_cnn", "cifar2_cnn", "cifar_cnn3", "cifar_cnn5"]
+
+
+class _Conv(NamedTuple):
+    """A convolution, its activation, and 2 x 2 pooling if `pool`."""
+
+    filters: int
+    kernel: int
+    stride: int = 1
+    pool: bool = False
+
+
+# fmt: off
+_SETTINGS: Final[dict[str, dict[str, Any]]] = {
+    "mnist_cnn": {
+        "convs": (_Conv(32, 3, pool=True),),                            # 28 -> 26 -> 13
+        "hidden": (128,), "in_channels": 1, "image_size": 28,
+    },
+    "cifar2_cnn": {
+        "convs": (_Conv(16, 3, pool=True), _Conv(8, 3, pool=True)),     # 32 -> 16 -> 8
+        "hidden": (32,), "num_classes": 2, "activation": "tanh", "padding": "zeros",
+    },
+    "cifar_cnn3": {
+        "convs": (_Conv(16, 5, 2), _Conv(32, 5, 2), _Conv(64, 5, 2)),   # 32 -> 14 -> 5 -> 1
+        "hidden": (32,),
+    },
+    "cifar_cnn5": {
+        "convs": (
+            _Conv(64, 4, pool=True), _Conv(128, 3, pool=True),          # 32 -> 16 -> 8
+            _Conv(128, 3), _Conv(128, 3), _Conv(128, 3, pool=True),     # 8 -> 4
+        ),
+        "hidden": (512, 256), "padding": "zeros",
+    },
+}
+# fmt: on
+
+
+class TutorialCNNOptions(MLPOptions, total=False):
+    """Options of the small convolutional networks."""
+
+    padding: Padding
+    """What surrounds the maps: `"none"`, `"zeros"`, `"reflect"` or `"replicate"`."""
+    pool: Pooling
+    """`"max"` or `"avg"`."""
+
+
+class TutorialCNN(Classifier):
+    """Convolutions with an activation and perhaps pooling after each, then linear layers.
+
+    A stage `conv1` ... is read after the activation, `pool1` ... after the pooling.
+
+    Args:
+        convs: Filters, kernel, stride of each convolution, and whether 2 x 2 pooling follows.
+        hidden: Units of the hidden fully connected layers, one number a layer.
+        num_classes: Classes to score.
+        in_channels: Channels of the input image.
+        image_size: Side of the image in pixels, and the largest that it takes.
+        activation: What follows each layer but the last, by name.
+        padding: `"none"`, or what half a kernel on every side is filled with.
+        pool: `"max"` or `"avg"`.
+        init: How the weights start, `"torch"` or `"kaiming"`.
+        inplace: Let activations overwrite their input where they can.
+
+    Raises:
+        InputError: `image_size` is too small for the convolutions.
+
+    Example:
+        >>> import torch
+        >>> from convzoo.models import TutorialCNN
+        >>> net = TutorialCNN([(8, 3, 1, True), (16, 3, 1, True)], hidden=[32], padding="reflect")
+        >>> net(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
+    """
+
+    head_path: ClassVar[str] = "fc"
+    option_names: ClassVar[frozenset[str]] = option_names(TutorialCNNOptions)
+
+    def __init__(
+        self,
+        convs: Sequence[tuple[int, int, int, bool]],
+        *,
+        hidden: Sequence[int],
+        num_classes: int = 10,
+        in_channels: int = 3,
+        image_size: int = 32,
+        activation: Activation = "relu",
+        padding: Padding = "none",
+        pool: Pooling = "max",
+        init: Init = "torch",
+        inplace: bool = True,
+    ) -> None:
+        super().__init__()
+        check_names(activation=activation, init=init, padding=padding, pool=pool)
+        check_sizes("image_size", [image_size])
+        check_sizes("hidden", hidden)
+        self.init: Init = init
+        self.activation: Activation = activation
+        self.features = nn.Sequential()
+        stages: list[Stage] = []
+        channels, reached = in_channels, 1
+        for number, (filters, kernel, stride, pooled) in enumerate(convs, 1):
+            conv = nn.Conv2d(
+                channels,
+                filters,
+                kernel,
+                stride,
+                _around(kernel, padding),
+                padding_mode="zeros" if padding == "none" else padding,
+            )
+            self.features.add_module(f"conv{number}", conv)
+            self.features.add_module(f"act{number}", ACTIVATIONS[activation](inplace))
+            channels, reached = filters, reached * stride
+            stages.append(Stage(f"conv{number}", f"features.act{number}", channels, reached))
+            if pooled:
+                self.features.add_module(f"pool{number}", POOLINGS[pool]())
+                reached *= 2
+                stages.append(Stage(f"pool{number}", f"features.pool{number}", channels, reached))
+        side = _map_side(convs, padding, image_size)
+        if side == 0:
+            raise InputError(
+                f"image_size: nothing is left of {image_size} x {image_size} pixels after the "
+                f"{len(convs)} convolutions"
+            )
+        sizes = (channels * side**2, *hidden)
+        self.hidden = nn.Sequential(nn.Flatten(), *fully_connected(sizes, activation, inplace))
+        self.fc = nn.Linear(sizes[-1], num_classes)
+        self.in_channels = in_channels
+        self.num_features = channels
+        self.max_size = self.min_size = image_size
+        while _map_side(convs, padding, self.min_size - 1) == side:
+            self.min_size -= 1  # strides and pooling drop what is over
+        self.stages = tuple(stages)
+        self.reset_parameters()
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> the last map, (B, num_features, h, w)."""
+        self._check_input(x)
+        out: Tensor = self.features(x)
+        return out
+
+    def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
+        """(B, num_features, h, w) -> class scores (B, num_classes), or (B, hidden[-1])."""
+        x: Tensor = self.hidden(f)
+        return x if pre_logits else self.fc(x)
+
+    def reset_parameters(self) -> None:
+        """PyTorch's default initialisation, or He's with `init="kaiming"`."""
+        reset(self, self.init, self.activation)
+
+
+def _around(kernel: int, padding: Padding) -> int:
+    """Pixels added on every side."""
+    return 0 if padding == "none" else kernel // 2
+
+
+def _map_side(convs: Sequence[tuple[int, int, int, bool]], padding: Padding, side: int) -> int:
+    """Side of the last map for an image of `side` pixels, or 0 if a kernel does not fit."""
+    for _, kernel, stride, pooled in convs:
+        around = _around(kernel, padding)
+        if side + 2 * around < kernel or (padding == "reflect" and around >= side):
+            return 0
+        side = ((side + 2 * around - kernel) // stride + 1) // (2 if pooled else 1)
+    return side
+
+
+def mnist_cnn(*, weights: str | None = None, **options: Unpack[TutorialCNNOptions]) -> TutorialCNN:
+    """One convolution of 32 filters, for 28 x 28 digits; 693,962 parameters."""
+    settings, preset = _SETTINGS["mnist_cnn"], resized(MNIST, options.get("image_size"))
+    return build(TutorialCNN, "mnist_cnn", settings, weights, options, preset=preset)
+
+
+def cifar2_cnn(*, weights: str | None = None, **options: Unpack[TutorialCNNOptions]) -> TutorialCNN:
+    """Two convolutions with tanh, for two classes of 32 x 32 pictures; 18,090 parameters."""
+    settings, preset = _SETTINGS["cifar2_cnn"], resized(CIFAR10, options.get("image_size"))
+    return build(TutorialCNN, "cifar2_cnn", settings, weights, options, preset=preset)
+
+
+def cifar_cnn3(*, weights: str | None = None, **options: Unpack[TutorialCNNOptions]) -> TutorialCNN:
+    """Three convolutions with stride 2, for 32 x 32 pictures; 67,722 parameters."""
+    settings, preset = _SETTINGS["cifar_cnn3"], resized(CIFAR10, options.get("image_size"))
+    return build(TutorialCNN, "cifar_cnn3", settings, weights, options, preset=preset)
+
+
+def cifar_cnn5(*, weights: str | None = None, **options: Unpack[TutorialCNNOptions]) -> TutorialCNN:
+    """Five convolutions from 64 filters of 4 x 4 on, for 32 x 32 pictures; 1,702,730 parameters."""
+    settings, preset = _SETTINGS["cifar_cnn5"], resized(CIFAR10, options.get("image_size"))
+    return build(TutorialCNN, "cifar_cnn5", settings, weights, options, preset=preset)
+
+
+_BOOK: Final = Paper(
+    "Deep Learning with PyTorch", 2020, "https://www.manning.com/books/deep-learning-with-pytorch"
+)
+_CIFAR: Final = Paper(
+    "Learning Multiple Layers of Features from Tiny Images",
+    2009,
+    "https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf",
+)
+_COURSE: Final = "a course's network; the paper is that of the images"
+
+MODELS: Final = (
+    ModelInfo("mnist_cnn", mnist_cnn, "Tutorial CNN", MNIST_PAPER, (1, 28, 28), _COURSE),
+    ModelInfo("cifar2_cnn", cifar2_cnn, "Tutorial CNN", _BOOK, (3, 32, 32), ""),
+    ModelInfo("cifar_cnn3", cifar_cnn3, "Tutorial CNN", _CIFAR, (3, 32, 32), _COURSE),
+    ModelInfo("cifar_cnn5", cifar_cnn5, "Tutorial CNN", _CIFAR, (3, 32, 32), _COURSE),
+)

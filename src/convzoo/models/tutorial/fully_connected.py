@@ -1,0 +1,192 @@
+"""Networks without convolutions: a linear classifier and a multilayer perceptron.
+
+Both are compared with LeNet-5 in LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied
+to Document Recognition", 1998. The perceptron's leaky ReLU is today's; the paper has tanh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Final, Literal, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from convzoo._build import BuildOptions, build, option_names
+from convzoo._classifier import Classifier, Stage
+from convzoo._registry import ModelInfo
+from convzoo.models.tutorial.choices import (
+    MNIST_PAPER,
+    Activation,
+    Init,
+    check_names,
+    check_sizes,
+    fully_connected,
+    reset,
+    resized,
+)
+from convzoo.presets import MNIST
+
+LinearClassifierName = Literal["linear_classifier"]
+MLPName = Literal["mlp"]
+
+
+class LinearClassifierOptions(BuildOptions, total=False):
+    """Options of `linear_classifier`."""
+
+    image_size: int
+    """Side of the image in pixels."""
+
+
+class MLPOptions(LinearClassifierOptions, total=False):
+    """Options of `mlp`."""
+
+    hidden: Sequence[int]
+    """Units of the hidden layers, one number a layer."""
+    activation: Activation
+    """What follows each hidden layer."""
+    init: Init
+    """How the weights start, `"torch"` or `"kaiming"`."""
+    inplace: bool
+    """Let activations overwrite their input where they can."""
+
+
+class LinearClassifier(Classifier):
+    """One linear layer on the pixels: a template for each class.
+
+    Args:
+        num_classes: Classes to score.
+        in_channels: Channels of the input image.
+        image_size: Side of the image in pixels; it takes no other.
+
+    Example:
+        >>> import torch, convzoo
+        >>> net = convzoo.linear_classifier()
+        >>> templates = net.fc.weight.view(10, 28, 28)  # to be looked at
+        >>> net(torch.zeros(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
+
+    head_path: ClassVar[str] = "fc"
+    option_names: ClassVar[frozenset[str]] = option_names(LinearClassifierOptions)
+
+    def __init__(
+        self, *, num_classes: int = 10, in_channels: int = 1, image_size: int = 28
+    ) -> None:
+        super().__init__()
+        check_sizes("image_size", [image_size])
+        self.pixels = nn.Identity()
+        self.fc = nn.Linear(in_channels * image_size**2, num_classes)
+        self.in_channels = self.num_features = in_channels
+        self.min_size = self.max_size = image_size
+        self.stages = (Stage("pixels", "pixels", in_channels, 1),)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """The image itself, (B, in_channels, H, W)."""
+        self._check_input(x)
+        out: Tensor = self.pixels(x)
+        return out
+
+    def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
+        """(B, in_channels, H, W) -> class scores (B, num_classes), or (B, in_channels * H * W)."""
+        x = torch.flatten(f, 1)
+        return x if pre_logits else self.fc(x)
+
+    def reset_parameters(self) -> None:
+        """PyTorch's default initialisation."""
+        self.fc.reset_parameters()
+
+
+class MLP(Classifier):
+    """Fully connected layers: a multilayer perceptron.
+
+    Args:
+        hidden: Units of the hidden layers, one number a layer.
+        num_classes: Classes to score.
+        in_channels: Channels of the input image.
+        image_size: Side of the image in pixels; it takes no other.
+        activation: What follows each hidden layer, by name.
+        init: How the weights start, `"torch"` or `"kaiming"`.
+        inplace: Let activations overwrite their input where they can.
+
+    Example:
+        >>> import torch, convzoo
+        >>> net = convzoo.mlp(hidden=[64, 32], activation="relu")
+        >>> net.forward_features(torch.zeros(2, 1, 28, 28)).shape
+        torch.Size([2, 32, 1, 1])
+    """
+
+    head_path: ClassVar[str] = "fc"
+    option_names: ClassVar[frozenset[str]] = option_names(MLPOptions)
+
+    def __init__(
+        self,
+        *,
+        hidden: Sequence[int] = (300, 100),
+        num_classes: int = 10,
+        in_channels: int = 1,
+        image_size: int = 28,
+        activation: Activation = "leaky_relu",
+        init: Init = "torch",
+        inplace: bool = True,
+    ) -> None:
+        super().__init__()
+        check_names(activation=activation, init=init)
+        check_sizes("image_size", [image_size])
+        check_sizes("hidden", hidden)
+        self.init: Init = init
+        self.activation: Activation = activation
+        sizes = (in_channels * image_size**2, *hidden)
+        self.hidden = nn.Sequential(
+            nn.Flatten(),
+            *fully_connected(sizes, activation, inplace),
+            nn.Unflatten(1, (sizes[-1], 1, 1)),  # one "pixel" that has seen the whole image
+        )
+        self.fc = nn.Linear(sizes[-1], num_classes)
+        self.in_channels = in_channels
+        self.num_features = sizes[-1]
+        self.min_size = self.max_size = image_size
+        self.stages = (Stage("hidden", "hidden", sizes[-1], image_size),)
+        self.reset_parameters()
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> the last hidden layer, (B, hidden[-1], 1, 1)."""
+        self._check_input(x)
+        out: Tensor = self.hidden(x)
+        return out
+
+    def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
+        """(B, hidden[-1], 1, 1) -> class scores (B, num_classes), or (B, hidden[-1])."""
+        x = torch.flatten(f, 1)
+        return x if pre_logits else self.fc(x)
+
+    def reset_parameters(self) -> None:
+        """PyTorch's default initialisation, or He's with `init="kaiming"`."""
+        reset(self, self.init, self.activation)
+
+
+def linear_classifier(
+    *, weights: str | None = None, **options: Unpack[LinearClassifierOptions]
+) -> LinearClassifier:
+    """A linear classifier of 28 x 28 digits; 7,850 parameters."""
+    preset = resized(MNIST, options.get("image_size"))
+    return build(LinearClassifier, "linear_classifier", {}, weights, options, preset=preset)
+
+
+def mlp(*, weights: str | None = None, **options: Unpack[MLPOptions]) -> MLP:
+    """A perceptron 784-300-100-10 with leaky ReLU, for 28 x 28 digits; 266,610 parameters."""
+    return build(MLP, "mlp", {}, weights, options, preset=resized(MNIST, options.get("image_size")))
+
+
+MODELS: Final = (
+    ModelInfo(
+        "linear_classifier",
+        linear_classifier,
+        "Linear classifier",
+        MNIST_PAPER,
+        (1, 28, 28),
+    ),
+    ModelInfo(
+        "mlp", mlp, "MLP", MNIST_PAPER, (1, 28, 28), "leaky ReLU instead of the paper's scaled tanh"
+    ),
+)
