@@ -122,11 +122,11 @@ class PlainBlock(_Block):
         inplace: bool = True,
     ) -> None:
         super().__init__()
-        self.conv1 = conv3x3(in_channels, width, stride)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace)
-        self.conv2 = conv3x3(width, width)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.conv1: nn.Conv2d = conv3x3(in_channels, width, stride)
+        self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(width)
+        self.relu: nn.ReLU = nn.ReLU(inplace)
+        self.conv2: nn.Conv2d = conv3x3(width, width)
+        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(width)
         self.out_channels = width
         self.inplace = inplace
 
@@ -164,12 +164,12 @@ class BasicBlock(_Block):
         inplace: bool = True,
     ) -> None:
         super().__init__()
-        self.conv1 = conv3x3(in_channels, width, stride)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace)
-        self.conv2 = conv3x3(width, width)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = make_shortcut(shortcut, in_channels, width, stride)
+        self.conv1: nn.Conv2d = conv3x3(in_channels, width, stride)
+        self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(width)
+        self.relu: nn.ReLU = nn.ReLU(inplace)
+        self.conv2: nn.Conv2d = conv3x3(width, width)
+        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(width)
+        self.downsample: nn.Module | None = make_shortcut(shortcut, in_channels, width, stride)
         self.out_channels = width
         self.inplace = inplace
 
@@ -217,14 +217,16 @@ class Bottleneck(_Block):
         inner = int(width * base_width / 64) * groups
         out_channels = width * self.expansion
         stride1, stride2 = (stride, 1) if stride_in == "1x1" else (1, stride)
-        self.conv1 = conv1x1(in_channels, inner, stride1)
-        self.bn1 = nn.BatchNorm2d(inner)
-        self.conv2 = conv3x3(inner, inner, stride2, groups)
-        self.bn2 = nn.BatchNorm2d(inner)
-        self.conv3 = conv1x1(inner, out_channels)
-        self.bn3 = nn.BatchNorm2d(out_channels)
-        self.relu = nn.ReLU(inplace)
-        self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride)
+        self.conv1: nn.Conv2d = conv1x1(in_channels, inner, stride1)
+        self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(inner)
+        self.conv2: nn.Conv2d = conv3x3(inner, inner, stride2, groups)
+        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(inner)
+        self.conv3: nn.Conv2d = conv1x1(inner, out_channels)
+        self.bn3: nn.BatchNorm2d = nn.BatchNorm2d(out_channels)
+        self.relu: nn.ReLU = nn.ReLU(inplace)
+        self.downsample: nn.Module | None = make_shortcut(
+            shortcut, in_channels, out_channels, stride
+        )
         self.out_channels = out_channels
         self.inplace = inplace
 
@@ -264,12 +266,14 @@ class PreActBasicBlock(_Block):
         inplace: bool = True,
     ) -> None:
         super().__init__()
-        self.bn1 = None if first else nn.BatchNorm2d(in_channels)
-        self.relu = nn.ReLU(inplace)
-        self.conv1 = conv3x3(in_channels, width, stride)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv2 = conv3x3(width, width)
-        self.downsample = make_shortcut(shortcut, in_channels, width, stride, normalise=False)
+        self.bn1: nn.BatchNorm2d | None = None if first else nn.BatchNorm2d(in_channels)
+        self.relu: nn.ReLU = nn.ReLU(inplace)
+        self.conv1: nn.Conv2d = conv3x3(in_channels, width, stride)
+        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(width)
+        self.conv2: nn.Conv2d = conv3x3(width, width)
+        self.downsample: nn.Module | None = make_shortcut(
+            shortcut, in_channels, width, stride, normalise=False
+        )
         self.out_channels = width
         self.inplace = inplace
 
@@ -316,14 +320,14 @@ class PreActBottleneck(_Block):
         inner = int(width * base_width / 64) * groups
         out_channels = width * self.expansion
         stride1, stride2 = (stride, 1) if stride_in == "1x1" else (1, stride)
-        self.bn1 = None if first else nn.BatchNorm2d(in_channels)
-        self.relu = nn.ReLU(inplace)
-        self.conv1 = conv1x1(in_channels, inner, stride1)
-        self.bn2 = nn.BatchNorm2d(inner)
-        self.conv2 = conv3x3(inner, inner, stride2, groups)
-        self.bn3 = nn.BatchNorm2d(inner)
-        self.conv3 = conv1x1(inner, out_channels)
-        self.downsample = make_shortcut(
+        self.bn1: nn.BatchNorm2d | None = None if first else nn.BatchNorm2d(in_channels)
+        self.relu: nn.ReLU = nn.ReLU(inplace)
+        self.conv1: nn.Conv2d = conv1x1(in_channels, inner, stride1)
+        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(inner)
+        self.conv2: nn.Conv2d = conv3x3(inner, inner, stride2, groups)
+        self.bn3: nn.BatchNorm2d = nn.BatchNorm2d(inner)
+        self.conv3: nn.Conv2d = conv1x1(inner, out_channels)
+        self.downsample: nn.Module | None = make_shortcut(
             shortcut, in_channels, out_channels, stride, normalise=False
         )
         self.out_channels = out_channels

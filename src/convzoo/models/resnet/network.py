@@ -272,8 +272,8 @@ class PreActResNet(_ResidualNetwork):
             return block(channels, width, stride, shortcut=shortcut, first=first, inplace=inplace)
 
         channels = self._make_stages(make, layers, widths, block.expansion)
-        self.bn_last = nn.BatchNorm2d(channels)
-        self.relu_last = nn.ReLU(inplace)
+        self.bn_last: nn.BatchNorm2d = nn.BatchNorm2d(channels)
+        self.relu_last: nn.ReLU = nn.ReLU(inplace)
         self._make_head(channels, num_classes)
         self.reset_parameters()
 
