@@ -51,7 +51,8 @@ def make_optimizer(
         return optimizer
     if optimizer not in _DEFAULTS:
         raise UnknownNameError("optimizer", str(optimizer), _DEFAULTS)
-    if not any(parameter.requires_grad for parameter in net.parameters()):
+    trainable = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    if not trainable:
         raise InputError("net: nothing to train: every parameter is frozen")
     from convzoo.transfer import param_groups
 
@@ -60,12 +61,19 @@ def make_optimizer(
     for name, value in (("lr", lr), ("head_lr", head_lr), ("weight_decay", weight_decay)):
         if value is not None and not 0 <= value < math.inf:
             raise InputError(f"{name}: expected a finite number of at least 0, got {value}")
-    groups: Any = param_groups(
-        net,
-        lr,
-        head_lr=head_lr,
-        weight_decay=usual_decay if weight_decay is None else weight_decay,
-    )
+    decay = usual_decay if weight_decay is None else weight_decay
+    groups: Any
+    try:
+        groups = param_groups(net, lr, head_lr=head_lr, weight_decay=decay)
+    except InputError:
+        # Which layer is the head of a foreign network matters only if it is to learn at its own
+        # rate.
+        if head_lr is not None:
+            raise
+        groups = [
+            {"params": [p for p in trainable if p.ndim > 1], "weight_decay": decay},
+            {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+        ]
     if optimizer == "adamw":
         return torch.optim.AdamW(groups, lr)
     if optimizer == "adam":

@@ -1,0 +1,158 @@
+"""Pictures of training and of what a network gets wrong.
+
+They need the `plot` extra. Figures are made without pyplot, so that no window opens, no global
+state changes, and a machine without a display will do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from convzoo.errors import InputError
+from convzoo.training import Evaluation, History, MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MOST_LABELS = 40  # beyond it, a confusion matrix's labels would overlap
+
+
+def learning_curve(
+    history: History | Sequence[History],
+    path: str | os.PathLike[str] | None = None,
+    *,
+    phases: Sequence[str] = (),
+) -> Figure:
+    """Loss and accuracy by epoch, of one run or of several phases one after the other.
+
+    Args:
+        history: What `fit` returned; several are drawn one after the other, with a line between.
+        path: Where to write the picture; the suffix says in which format. None does not.
+        phases: Names of the phases, for the picture.
+
+    Returns:
+        The figure, 900 x 400 pixels when written as PNG.
+
+    Raises:
+        InputError: There is no epoch to draw.
+        ConvzooError: The `plot` extra is not installed.
+
+    Example:
+        >>> from convzoo.training import EpochRecord, History
+        >>> from convzoo.visualize import learning_curve
+        >>> epochs = [EpochRecord(n, 1 / n, 0.8, 1.2 / n, 0.7, 0.01, 2.0) for n in (1, 2, 3)]
+        >>> figure = learning_curve(History(tuple(epochs), 3, "finished"), "curve.png")
+        >>> [axes.get_ylabel() for axes in figure.axes]
+        ['loss', 'accuracy']
+    """
+    histories = [history] if isinstance(history, History) else list(history)
+    records = [record for one in histories for record in one.epochs]
+    if not records:
+        raise InputError("history: has no epoch to draw")
+    figure = _figure(9.0, 4.0)
+    loss, accuracy = figure.subplots(1, 2)
+    epochs = range(1, len(records) + 1)
+    _line(loss, epochs, [r.train_loss for r in records], "training")
+    _line(loss, epochs, [r.val_loss for r in records], "validation")
+    _line(accuracy, epochs, [r.train_accuracy for r in records], "training")
+    _line(accuracy, epochs, [r.val_accuracy for r in records], "validation")
+    for axes, label in ((loss, "loss"), (accuracy, "accuracy")):
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(visible=True, alpha=0.3)
+        start = 0
+        for number, one in enumerate(histories):
+            if start:
+                axes.axvline(start + 0.5, color="grey", linestyle=":")
+            if number < len(phases):
+                axes.annotate(
+                    phases[number],
+                    (start + 0.6, 1.01),
+                    xycoords=("data", "axes fraction"),
+                    fontsize="small",
+                    color="grey",
+                )
+            start += len(one.epochs)
+        if axes.lines:
+            axes.legend()
+    return _save(figure, path)
+
+
+def confusion_matrix(
+    result: Evaluation, path: str | os.PathLike[str] | None = None, *, title: str | None = None
+) -> Figure:
+    """Which classes are taken for which: one row a true class, shares of the row as shades.
+
+    Args:
+        result: What `evaluate` returned.
+        path: Where to write the picture; the suffix says in which format. None does not.
+        title: Above the picture; None states the accuracy.
+
+    Returns:
+        The figure. Up to 20 classes the counts stand in the cells.
+
+    Raises:
+        ConvzooError: The `plot` extra is not installed.
+
+    Example:
+        >>> from convzoo.training import Evaluation
+        >>> from convzoo.visualize import confusion_matrix
+        >>> result = Evaluation(10, 0.3, 0.9, None, ((5, 0), (1, 4)), ("cat", "dog"))
+        >>> confusion_matrix(result, "confusion.png").axes[0].get_xlabel()
+        'predicted'
+    """
+    n = len(result.labels)
+    side = min(max(0.45 * n, 3.5), 14.0)
+    figure = _figure(side + 1.5, side + 0.8)
+    axes = figure.subplots()
+    shares = [[count / max(sum(row), 1) for count in row] for row in result.confusion]
+    image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    figure.colorbar(image, ax=axes, label="share of the true class", fraction=0.046)
+    step = -(-n // _MOST_LABELS)
+    ticks = list(range(0, n, step))
+    names = [result.labels[i] for i in ticks]
+    upright = max((len(name) for name in names), default=0) > 2
+    axes.set_xticks(ticks, names, rotation=90 if upright else 0)
+    axes.set_yticks(ticks, names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(f"top-1 {result.top1:.2%}" if title is None else title)
+    if n <= 20:
+        for i, row in enumerate(result.confusion):
+            for j, count in enumerate(row):
+                if count:
+                    shade = "white" if shares[i][j] > 0.5 else "black"
+                    axes.text(j, i, str(count), ha="center", va="center", color=shade, size=8)
+    return _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, on a canvas that draws to memory."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("matplotlib"):
+            raise
+        raise MissingExtraError(
+            "pictures need matplotlib, which is not installed: pip install 'convzoo[plot]'"
+        ) from None
+    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _line(axes: Axes, epochs: Sequence[int], values: Sequence[float | None], label: str) -> None:
+    points = [(x, y) for x, y in zip(epochs, values, strict=True) if y is not None]
+    if points:
+        axes.plot([x for x, _ in points], [y for _, y in points], marker=".", label=label)
+
+
+def _save(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
+    if path is not None:
+        figure.savefig(path)
+    return figure
