@@ -113,6 +113,12 @@ def fold_preset(net: InceptionV3, preset: Preset) -> None:
     old = net.preset
     if old is None:
         raise InputError("net: expected a network with a preset, got one without")
+    for given in (old, preset):
+        if given.channels != net.in_channels:
+            raise InputError(
+                f"preset: expected one of {net.in_channels} channel(s), as the network has, "
+                f"got {given.channels}"
+            )
     # (p - mean') / std' = scale * (p - mean) / std + shift, where ' is what the network sees now.
     scale = [new / now for new, now in zip(preset.std, old.std, strict=True)]
     shift = [
