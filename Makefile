@@ -24,7 +24,10 @@ lint: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
-	$(BIN)/basedpyright --verifytypes convzoo --ignoreexternal
+	@# As a user's editor sees the package: an installed copy, not this source tree.
+	@rm -rf $(VENV)/verify && mkdir $(VENV)/verify && cp -r src/convzoo $(VENV)/verify/
+	cd $(VENV)/verify && PYTHONPATH=. ../bin/basedpyright --pythonpath ../bin/python \
+		--verifytypes convzoo --ignoreexternal
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/mkdocs build --strict
