@@ -82,6 +82,13 @@ def test_report_believes_a_train_method_that_keeps_norms_still() -> None:
     assert report(net).drifts == ()
 
 
+def test_report_sees_norms_that_were_swapped_after_freezing() -> None:
+    net = freeze(cifar_resnet20(), "up_to:layer1")
+    swapped = nn.SyncBatchNorm.convert_sync_batchnorm(net)
+    assert report(swapped).drifting == ("bn1", "layer1")
+    assert report(freeze(swapped, "up_to:layer1")).drifting == ()
+
+
 def test_a_long_list_of_drifts_is_cut_in_print_only() -> None:
     record = report(cifar_resnet20().requires_grad_(False))
     assert len(record.drifts) == 19

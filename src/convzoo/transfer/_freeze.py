@@ -36,7 +36,8 @@ def freeze(net: M, part: str = "backbone") -> M:
     Its parameters get no gradients, and its modules stay in evaluation mode: running statistics
     of batch normalisation do not move, dropout and its kin stay off. Inputs that require
     gradients still get them. State dict, `copy.deepcopy`, `pickle` and `torch.compile` are not
-    affected. Freezing adds to what is frozen already.
+    affected. Freezing adds to what is frozen already. It holds on to modules: what swaps modules
+    for others, such as `nn.SyncBatchNorm.convert_sync_batchnorm`, comes before it.
 
     Args:
         net: Any network, not yet wrapped for data-parallel training.

@@ -156,7 +156,7 @@ def _check(
 
 def _named_exempt(net: nn.Module) -> set[str]:
     """Parameters that the network itself wants without decay."""
-    declare = getattr(net, "no_weight_decay", None)
+    declare: Any = getattr(net, "no_weight_decay", None)
     return set(declare()) if callable(declare) else set()
 
 

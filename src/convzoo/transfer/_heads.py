@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
@@ -128,7 +129,7 @@ def _timm_heads(net: nn.Module, by_path: Mapping[str, nn.Module]) -> tuple[str, 
     if paths and len(paths) == len(layers):
         return tuple(_last_layer_path(path, by_path) for path in paths)
     config = getattr(net, "pretrained_cfg", None) or getattr(net, "default_cfg", None)
-    declared = config.get("classifier") if isinstance(config, Mapping) else None
+    declared: Any = config.get("classifier") if isinstance(config, Mapping) else None
     names = (declared,) if isinstance(declared, str) else tuple(declared or ())
     return names if all(name in by_path for name in names) else ()
 
