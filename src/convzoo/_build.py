@@ -7,6 +7,7 @@ is made here, once, for all of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, TypedDict, TypeVar
 
 import torch
@@ -14,6 +15,7 @@ import torch
 from convzoo._classifier import Classifier
 from convzoo._meta import OnMeta
 from convzoo.errors import InputError, UnknownNameError
+from convzoo.layers import DropBlockConfig
 from convzoo.presets import Preset
 
 C = TypeVar("C", bound=Classifier)
@@ -76,7 +78,11 @@ def build(
         with OnMeta():
             net = cls(**{**settings, **own, **given})
         net.architecture = architecture
-        net.options = own
+        # As JSON would hold them, for saving; constructors take a record's fields in its place.
+        net.options = {
+            key: asdict(value) if isinstance(value, DropBlockConfig) else value
+            for key, value in own.items()
+        }
         net.preset = preset
         return net
 

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from convzoo.errors import InputError
+from convzoo.layers import DropBlock2d
+
 Shortcut = Literal["A", "B", "C"]
 """How a shortcut changes its dimensions: A pads with zeros, B projects where the dimensions
 change, C projects everywhere."""
@@ -58,6 +61,18 @@ class PaddedShortcut(nn.Module):
         return f"stride={self.stride}, extra_channels={self.extra_channels}"
 
 
+def _stochastic_depth(drop_path: float) -> nn.Module:
+    """Torchvision's layer, or the identity where it would be one and cost its import."""
+    if not 0.0 <= drop_path < 1.0:
+        raise InputError(f"drop_path: expected a probability in [0, 1), got {drop_path!r}")
+    if drop_path == 0.0:
+        return nn.Identity()
+    from torchvision.ops import StochasticDepth
+
+    layer: nn.Module = StochasticDepth(drop_path, "row")
+    return layer
+
+
 def make_shortcut(
     option: Shortcut, in_channels: int, out_channels: int, stride: int, *, normalise: bool = True
 ) -> nn.Module | None:
@@ -90,6 +105,13 @@ class _Block(nn.Module):
 
     out_channels: int
     inplace: bool
+    drop_block: nn.Module
+    drop_path: nn.Module
+
+    def __init__(self, drop_block: DropBlock2d | None, drop_path: float) -> None:
+        super().__init__()
+        self.drop_block = drop_block or nn.Identity()
+        self.drop_path = _stochastic_depth(drop_path)
 
     if TYPE_CHECKING:
 
@@ -110,6 +132,7 @@ class PlainBlock(_Block):
         in_channels: Channels that come in.
         width: Filters of the 3x3 convolutions.
         stride: Stride of the first convolution.
+        drop_block: DropBlock after each normalisation, one layer for all; it has no state.
         inplace: Let ReLU overwrite its input.
     """
 
@@ -119,9 +142,10 @@ class PlainBlock(_Block):
         width: int,
         stride: int = 1,
         *,
+        drop_block: DropBlock2d | None = None,
         inplace: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(drop_block, 0.0)
         self.conv1: nn.Conv2d = conv3x3(in_channels, width, stride)
         self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(width)
         self.relu: nn.ReLU = nn.ReLU(inplace)
@@ -132,8 +156,8 @@ class PlainBlock(_Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, width, H / stride, W / stride)."""
-        out: Tensor = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
+        out: Tensor = self.drop_block(self.relu(self.bn1(self.conv1(x))))
+        out = self.drop_block(self.relu(self.bn2(self.conv2(out))))
         return out
 
 
@@ -145,6 +169,9 @@ class BasicBlock(_Block):
         width: Filters of the 3x3 convolutions.
         stride: Stride of the first convolution.
         shortcut: The paper's option A, B or C.
+        drop_block: DropBlock after each normalisation and on the shortcut, one layer for all; it
+            has no state.
+        drop_path: Probability that an image skips the residual branch (stochastic depth).
         inplace: Let ReLU and the addition overwrite their input.
 
     Example:
@@ -161,9 +188,11 @@ class BasicBlock(_Block):
         stride: int = 1,
         *,
         shortcut: Shortcut = "B",
+        drop_block: DropBlock2d | None = None,
+        drop_path: float = 0.0,
         inplace: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(drop_block, drop_path)
         self.conv1: nn.Conv2d = conv3x3(in_channels, width, stride)
         self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(width)
         self.relu: nn.ReLU = nn.ReLU(inplace)
@@ -175,10 +204,10 @@ class BasicBlock(_Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, width, H / stride, W / stride)."""
-        identity = x if self.downsample is None else self.downsample(x)
-        out: Tensor = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        out = self.relu(self._add(out, identity))
+        identity = self.drop_block(x if self.downsample is None else self.downsample(x))
+        out: Tensor = self.drop_block(self.relu(self.bn1(self.conv1(x))))
+        out = self.drop_block(self.bn2(self.conv2(out)))
+        out = self.relu(self._add(self.drop_path(out), identity))
         return out
 
 
@@ -196,6 +225,9 @@ class Bottleneck(_Block):
         groups: Groups of the 3x3 convolution.
         base_width: Filters per group at width 64.
         stride_in: Which convolution strides, `"3x3"` (v1.5) or `"1x1"` (the paper).
+        drop_block: DropBlock after each normalisation and on the shortcut, one layer for all; it
+            has no state.
+        drop_path: Probability that an image skips the residual branch (stochastic depth).
         inplace: Let ReLU and the addition overwrite their input.
     """
 
@@ -211,9 +243,11 @@ class Bottleneck(_Block):
         groups: int = 1,
         base_width: int = 64,
         stride_in: StrideIn = "3x3",
+        drop_block: DropBlock2d | None = None,
+        drop_path: float = 0.0,
         inplace: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(drop_block, drop_path)
         inner = int(width * base_width / 64) * groups
         out_channels = width * self.expansion
         stride1, stride2 = (stride, 1) if stride_in == "1x1" else (1, stride)
@@ -232,11 +266,11 @@ class Bottleneck(_Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, 4 * width, H / stride, W / stride)."""
-        identity = x if self.downsample is None else self.downsample(x)
-        out: Tensor = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
-        out = self.relu(self._add(out, identity))
+        identity = self.drop_block(x if self.downsample is None else self.downsample(x))
+        out: Tensor = self.drop_block(self.relu(self.bn1(self.conv1(x))))
+        out = self.drop_block(self.relu(self.bn2(self.conv2(out))))
+        out = self.drop_block(self.bn3(self.conv3(out)))
+        out = self.relu(self._add(self.drop_path(out), identity))
         return out
 
 
@@ -252,6 +286,9 @@ class PreActBasicBlock(_Block):
         stride: Stride of the first convolution.
         shortcut: The paper's option A, B or C.
         first: The input is activated already (the first block after the stem).
+        drop_block: DropBlock after each convolution and on the shortcut, one layer for all; it
+            has no state.
+        drop_path: Probability that an image skips the residual branch (stochastic depth).
         inplace: Let ReLU and the addition overwrite their input.
     """
 
@@ -263,9 +300,11 @@ class PreActBasicBlock(_Block):
         *,
         shortcut: Shortcut = "B",
         first: bool = False,
+        drop_block: DropBlock2d | None = None,
+        drop_path: float = 0.0,
         inplace: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(drop_block, drop_path)
         self.bn1: nn.BatchNorm2d | None = None if first else nn.BatchNorm2d(in_channels)
         self.relu: nn.ReLU = nn.ReLU(inplace)
         self.conv1: nn.Conv2d = conv3x3(in_channels, width, stride)
@@ -280,10 +319,10 @@ class PreActBasicBlock(_Block):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, width, H / stride, W / stride)."""
         active = x if self.bn1 is None else self.relu(self.bn1(x))
-        identity = x if self.downsample is None else self.downsample(active)
-        out = self.conv1(active)
-        out = self.conv2(self.relu(self.bn2(out)))
-        return self._add(out, identity)
+        identity = self.drop_block(x if self.downsample is None else self.downsample(active))
+        out = self.drop_block(self.conv1(active))
+        out = self.drop_block(self.conv2(self.relu(self.bn2(out))))
+        return self._add(self.drop_path(out), identity)
 
 
 class PreActBottleneck(_Block):
@@ -298,6 +337,9 @@ class PreActBottleneck(_Block):
         base_width: Filters per group at width 64.
         stride_in: Which convolution strides, `"1x1"` (the paper) or `"3x3"` (v1.5).
         first: The input is activated already (the first block after the stem).
+        drop_block: DropBlock after each convolution and on the shortcut, one layer for all; it
+            has no state.
+        drop_path: Probability that an image skips the residual branch (stochastic depth).
         inplace: Let ReLU and the addition overwrite their input.
     """
 
@@ -314,9 +356,11 @@ class PreActBottleneck(_Block):
         base_width: int = 64,
         stride_in: StrideIn = "1x1",
         first: bool = False,
+        drop_block: DropBlock2d | None = None,
+        drop_path: float = 0.0,
         inplace: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(drop_block, drop_path)
         inner = int(width * base_width / 64) * groups
         out_channels = width * self.expansion
         stride1, stride2 = (stride, 1) if stride_in == "1x1" else (1, stride)
@@ -336,8 +380,8 @@ class PreActBottleneck(_Block):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, 4 * width, H / stride, W / stride)."""
         active = x if self.bn1 is None else self.relu(self.bn1(x))
-        identity = x if self.downsample is None else self.downsample(active)
-        out = self.conv1(active)
-        out = self.conv2(self.relu(self.bn2(out)))
-        out = self.conv3(self.relu(self.bn3(out)))
-        return self._add(out, identity)
+        identity = self.drop_block(x if self.downsample is None else self.downsample(active))
+        out = self.drop_block(self.conv1(active))
+        out = self.drop_block(self.conv2(self.relu(self.bn2(out))))
+        out = self.drop_block(self.conv3(self.relu(self.bn3(out))))
+        return self._add(self.drop_path(out), identity)

@@ -15,8 +15,9 @@ Where this departs from the papers:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from convzoo._build import BuildOptions, option_names
 from convzoo._classifier import Classifier, Stage
 from convzoo.errors import InputError, UnknownNameError
+from convzoo.layers import DropBlock2d, DropBlockConfig
 from convzoo.models.resnet.blocks import (
     BasicBlock,
     Bottleneck,
@@ -51,8 +53,26 @@ class ResNetOptions(BuildOptions, total=False):
     """Which convolution of a bottleneck strides; basic blocks have no choice."""
     zero_init_residual: bool
     """Start each residual branch at zero, so that every block begins as its shortcut."""
+    drop_block: DropBlockConfig | float | None
+    """DropBlock in the last two stages, as in its official code; a number is its rate."""
+    drop_path: float
+    """Probability of skipping the last block; it rises linearly from the first (stochastic
+    depth)."""
+    dropout: float
+    """Probability of dropping an input of the last layer."""
     inplace: bool
     """Let ReLU and the additions overwrite their input; False for hooks that look at them."""
+
+
+class _Place(NamedTuple):
+    """What a block must know of where it stands."""
+
+    channels: int
+    width: int
+    stride: int
+    first: bool
+    drop_block: DropBlock2d | None
+    drop_path: float
 
 
 class _ResidualNetwork(Classifier):
@@ -67,6 +87,7 @@ class _ResidualNetwork(Classifier):
     relu: nn.ReLU
     maxpool: nn.Module
     avgpool: nn.AdaptiveAvgPool2d
+    dropout: nn.Dropout
     fc: nn.Linear
 
     def _make_stem(self, stem: Stem, in_channels: int, width: int, inplace: bool) -> None:
@@ -84,19 +105,32 @@ class _ResidualNetwork(Classifier):
 
     def _make_stages(
         self,
-        make: Callable[[int, int, int, bool], nn.Module],
+        make: Callable[[_Place], nn.Module],
         layers: Sequence[int],
         widths: Sequence[int],
         expansion: int,
+        drop_block: DropBlockConfig | Mapping[str, Any] | float | None,
+        drop_path: float,
     ) -> int:
         """Register `layer1`, `layer2`, ...; every stage but the first halves the map."""
-        channels = widths[0]
+        config = _drop_block_config(drop_block)
+        channels, built = widths[0], 0
         for index, (count, width) in enumerate(zip(layers, widths, strict=True)):
             stage_stride = 1 if index == 0 else 2
+            # DropBlock's official code: full rate in the last group, a quarter in the one before.
+            scale = {len(layers) - 1: 1.0, len(layers) - 2: 0.25}.get(index)
             blocks = []
             for position in range(count):
-                stride = stage_stride if position == 0 else 1
-                blocks.append(make(channels, width, stride, index == position == 0))
+                built += 1
+                place = _Place(
+                    channels,
+                    width,
+                    stride=stage_stride if position == 0 else 1,
+                    first=index == position == 0,
+                    drop_block=config.layer(scale) if config and scale else None,
+                    drop_path=drop_path * built / sum(layers),  # the paper's linear rule
+                )
+                blocks.append(make(place))
                 channels = width * expansion
             name = f"layer{index + 1}"
             self.add_module(name, nn.Sequential(*blocks))
@@ -112,14 +146,15 @@ class _ResidualNetwork(Classifier):
             x = self.get_submodule(stage.module)(x)
         return x
 
-    def _make_head(self, channels: int, num_classes: int) -> None:
+    def _make_head(self, channels: int, num_classes: int, dropout: float) -> None:
         self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(channels, num_classes)
         self.num_features = channels
 
     def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
         """(B, num_features, h, w) -> class scores (B, num_classes), or (B, num_features)."""
-        pooled = torch.flatten(self.avgpool(f), 1)
+        pooled: Tensor = self.dropout(torch.flatten(self.avgpool(f), 1))
         return pooled if pre_logits else self.fc(pooled)
 
     def reset_parameters(self) -> None:
@@ -157,6 +192,12 @@ class ResNet(_ResidualNetwork):
         shortcut: The paper's option A, B or C.
         stride_in: Which convolution of a bottleneck strides.
         zero_init_residual: Start each residual branch at zero.
+        drop_block: DropBlock in the last two stages: its configuration, that as a mapping, or its
+            rate. Placed as in its official code: after every normalisation and on the shortcut,
+            with a quarter of the rate in the stage before the last.
+        drop_path: Probability of skipping the last block, in [0, 1); it rises linearly from the
+            first (stochastic depth).
+        dropout: Probability of dropping an input of the last layer.
         inplace: Let ReLU and the additions overwrite their input.
 
     Example:
@@ -181,6 +222,9 @@ class ResNet(_ResidualNetwork):
         shortcut: Shortcut = "B",
         stride_in: StrideIn = "3x3",
         zero_init_residual: bool = False,
+        drop_block: DropBlockConfig | Mapping[str, Any] | float | None = None,
+        drop_path: float = 0.0,
+        dropout: float = 0.0,
         inplace: bool = True,
     ) -> None:
         super().__init__()
@@ -188,24 +232,40 @@ class ResNet(_ResidualNetwork):
         self.zero_init_residual = zero_init_residual
         self._make_stem(stem, in_channels, widths[0], inplace)
 
-        def make(channels: int, width: int, stride: int, _first: bool) -> nn.Module:
+        def make(place: _Place) -> nn.Module:
             if issubclass(block, Bottleneck):
                 return block(
-                    channels,
-                    width,
-                    stride,
+                    place.channels,
+                    place.width,
+                    place.stride,
                     shortcut=shortcut,
                     groups=groups,
                     base_width=base_width,
                     stride_in=stride_in,
+                    drop_block=place.drop_block,
+                    drop_path=place.drop_path,
                     inplace=inplace,
                 )
             if issubclass(block, BasicBlock):
-                return block(channels, width, stride, shortcut=shortcut, inplace=inplace)
-            return block(channels, width, stride, inplace=inplace)
+                return block(
+                    place.channels,
+                    place.width,
+                    place.stride,
+                    shortcut=shortcut,
+                    drop_block=place.drop_block,
+                    drop_path=place.drop_path,
+                    inplace=inplace,
+                )
+            return block(
+                place.channels,
+                place.width,
+                place.stride,
+                drop_block=place.drop_block,
+                inplace=inplace,
+            )
 
-        channels = self._make_stages(make, layers, widths, block.expansion)
-        self._make_head(channels, num_classes)
+        channels = self._make_stages(make, layers, widths, block.expansion, drop_block, drop_path)
+        self._make_head(channels, num_classes, dropout)
         self.reset_parameters()
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -236,6 +296,12 @@ class PreActResNet(_ResidualNetwork):
         stride_in: Which convolution of a bottleneck strides; the paper's is the first 1x1.
         zero_init_residual: Start each residual branch at zero. A pre-activation branch ends in a
             convolution, so that is what starts at zero here.
+        drop_block: DropBlock in the last two stages: its configuration, that as a mapping, or its
+            rate. Placed as in its official code: after every normalisation and on the shortcut,
+            with a quarter of the rate in the stage before the last.
+        drop_path: Probability of skipping the last block, in [0, 1); it rises linearly from the
+            first (stochastic depth).
+        dropout: Probability of dropping an input of the last layer.
         inplace: Let ReLU and the additions overwrite their input.
     """
 
@@ -251,6 +317,9 @@ class PreActResNet(_ResidualNetwork):
         shortcut: Shortcut = "B",
         stride_in: StrideIn = "1x1",
         zero_init_residual: bool = False,
+        drop_block: DropBlockConfig | Mapping[str, Any] | float | None = None,
+        drop_path: float = 0.0,
+        dropout: float = 0.0,
         inplace: bool = True,
     ) -> None:
         super().__init__()
@@ -258,23 +327,34 @@ class PreActResNet(_ResidualNetwork):
         self.zero_init_residual = zero_init_residual
         self._make_stem(stem, in_channels, widths[0], inplace)
 
-        def make(channels: int, width: int, stride: int, first: bool) -> nn.Module:
+        def make(place: _Place) -> nn.Module:
             if issubclass(block, PreActBottleneck):
                 return block(
-                    channels,
-                    width,
-                    stride,
+                    place.channels,
+                    place.width,
+                    place.stride,
                     shortcut=shortcut,
                     stride_in=stride_in,
-                    first=first,
+                    first=place.first,
+                    drop_block=place.drop_block,
+                    drop_path=place.drop_path,
                     inplace=inplace,
                 )
-            return block(channels, width, stride, shortcut=shortcut, first=first, inplace=inplace)
+            return block(
+                place.channels,
+                place.width,
+                place.stride,
+                shortcut=shortcut,
+                first=place.first,
+                drop_block=place.drop_block,
+                drop_path=place.drop_path,
+                inplace=inplace,
+            )
 
-        channels = self._make_stages(make, layers, widths, block.expansion)
+        channels = self._make_stages(make, layers, widths, block.expansion, drop_block, drop_path)
         self.bn_last: nn.BatchNorm2d = nn.BatchNorm2d(channels)
         self.relu_last: nn.ReLU = nn.ReLU(inplace)
-        self._make_head(channels, num_classes)
+        self._make_head(channels, num_classes, dropout)
         self.reset_parameters()
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -288,6 +368,20 @@ class PreActResNet(_ResidualNetwork):
             nn.init.zeros_(block.conv3.weight)
         elif isinstance(block, PreActBasicBlock):
             nn.init.zeros_(block.conv2.weight)
+
+
+def _drop_block_config(
+    value: DropBlockConfig | Mapping[str, Any] | float | None,
+) -> DropBlockConfig | None:
+    if isinstance(value, Mapping):
+        known = {field.name for field in dataclasses.fields(DropBlockConfig)}
+        for key in value:
+            if key not in known:
+                raise UnknownNameError("drop_block field", key, known)
+        return DropBlockConfig(**value)
+    if value is None or isinstance(value, DropBlockConfig):
+        return value
+    return DropBlockConfig(value)
 
 
 def _check_choices(
