@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 HEAD_TIMEOUT: Final = 5.0  # seconds; the client's own patience with a silent Hub is 23
 _PAUSES: Final = (0.5, 1.0)  # seconds before the second and the third question
 _BUSY: Final = frozenset({429, 500, 502, 503, 504})
+_AWAY: Final = frozenset({"ConnectError", "ConnectTimeout", "ProxyError", "ReadTimeout"})
 _ORPHAN_AGE: Final = 600.0  # seconds after which an unfinished download has no owner any more
 
 # As the Hub has them; ".." and "--" are refused besides.
@@ -167,10 +168,12 @@ def _ask(file: HubFile, token: str | None) -> HfFileMetadata:
             break
         except Exception as error:  # whatever the HTTP library of the day raises
             if pause is None or _status(error) not in _BUSY:
-                raise translated(file, error) from error
+                raise named(file, error) from error
             time.sleep(pause)
     if not metadata.commit_hash or not COMMIT.fullmatch(metadata.commit_hash):
         raise WeightsError(f"{file}: {constants.ENDPOINT} does not answer like a Hub")
+    if COMMIT.fullmatch(file.revision) and metadata.commit_hash != file.revision:
+        raise WeightsError(f"{file}: {constants.ENDPOINT} sends to another commit or repository")
     return metadata
 
 
@@ -185,7 +188,7 @@ def _promised_hash(file: HubFile, announced: HfFileMetadata, token: str | None) 
         api = HfApi(endpoint=constants.ENDPOINT, token=token)
         (info,) = api.get_paths_info(file.repo, [file.path], revision=file.revision)
     except Exception as error:  # as above
-        raise translated(file, error) from error
+        raise named(file, error) from error
     large = getattr(info, "lfs", None)
     promise = large.sha256 if large is not None else getattr(info, "blob_id", None)
     if not isinstance(promise, str):
@@ -241,15 +244,16 @@ def _transfer(file: HubFile, token: str | None, *, force: bool) -> Path:
             )
         except Exception as error:  # httpx errors are not OSErrors, and the library may change
             wrong = translated(file, error)
-            if last or (isinstance(error, OSError) and _status(error) not in _BUSY):
-                raise wrong from error
-            log.warning("%s; trying once more", wrong)
+            if last or not _is_passing(error):
+                raise named(file, error, plain=True) from error
+            log.warning("%s: %s; trying once more", file, wrong)
+            force = force or isinstance(error, OSError)  # what is there may be what was wrong
     raise AssertionError  # the second turn returns or raises
 
 
 def _progress_bar() -> Any:
     """None for the client's own progress bar, on a terminal; else one that stays silent."""
-    if sys.stderr is not None and sys.stderr.isatty():
+    if on_a_terminal():
         return None
     from huggingface_hub.utils.tqdm import tqdm
 
@@ -261,9 +265,42 @@ def _progress_bar() -> Any:
     return Silent
 
 
+def on_a_terminal() -> bool:
+    """Whether somebody would see a progress bar."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether the transfer may go well the next time, and the client has not tried again itself."""
+    status = _status(error)
+    if status is not None:
+        return status in _BUSY
+    if isinstance(error, OSError):
+        return error.errno is None  # a body of the wrong length, not a full disk
+    return type(error).__name__ == "ReadError"  # the connection was reset
+
+
 def _status(error: BaseException) -> int | None:
     status = getattr(getattr(error, "response", None), "status_code", None)
     return status if isinstance(status, int) else None
+
+
+def named(file: HubFile, error: Exception, *, plain: bool = False) -> WeightsError:
+    """What to raise for what the client raised, with the file's name before it.
+
+    Args:
+        file: What was being fetched or pushed.
+        error: What came.
+        plain: Turn an `UnreachableError`, of which the caller makes a sentence, into a sentence.
+
+    Returns:
+        The error to raise from `error`.
+    """
+    wrong = translated(file, error)
+    if isinstance(wrong, UnreachableError) and not plain:
+        return wrong
+    kind = WeightsError if isinstance(wrong, UnreachableError) else type(wrong)
+    return kind(f"{file}: {wrong}")
 
 
 def translated(file: HubFile, error: Exception) -> WeightsError:
@@ -281,26 +318,27 @@ def translated(file: HubFile, error: Exception) -> WeightsError:
     login = "log in with `hf auth login`, or set HF_TOKEN"
     page = f"{constants.ENDPOINT}/{file.repo}"
     if isinstance(error, errors.GatedRepoError):
-        return WeightsError(f"{file}: access is granted on {page}, after its terms; then {login}")
+        return WeightsError(f"access is granted on {page}, after its terms; then {login}")
     if isinstance(error, errors.RevisionNotFoundError):
-        return MissingFileError(f"{file}: the repository has no revision {file.revision!r}")
+        return MissingFileError(f"the repository has no revision {file.revision!r}")
     if isinstance(error, errors.RemoteEntryNotFoundError):
-        return MissingFileError(f"{file}: the repository has no file {file.path!r}")
+        return MissingFileError(f"the repository has no file {file.path!r}")
     status = _status(error)
     if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403):
-        return WeightsError(f"{file}: there is no repository {page}, or it is private: {login}")
+        return WeightsError(f"there is no repository {page}, or it is private: {login}")
     if status in _BUSY:
         return UnreachableError(f"{constants.ENDPOINT} answered with status {status}")
     if status is not None:
-        return WeightsError(f"{file}: {constants.ENDPOINT} answered with status {status}")
+        return WeightsError(f"{constants.ENDPOINT} answered with status {status}")
     if isinstance(error, errors.FileMetadataError):
-        return WeightsError(f"{file}: {constants.ENDPOINT} does not answer like a Hub: {error}")
+        return WeightsError(f"{constants.ENDPOINT} does not answer like a Hub: {error}")
     kind = f"{type(error).__name__}: {error}".strip(": ")
     if isinstance(error, OSError) and error.errno is not None:
-        return WeightsError(f"{file}: cannot be kept in {constants.HF_HUB_CACHE}: {error.strerror}")
-    if isinstance(error, errors.LocalEntryNotFoundError) or "onnect" in kind or "imeout" in kind:
+        return WeightsError(f"cannot be kept in {constants.HF_HUB_CACHE}: {error.strerror}")
+    away = isinstance(error, errors.LocalEntryNotFoundError) or type(error).__name__ in _AWAY
+    if away:
         return UnreachableError(f"{constants.ENDPOINT} cannot be reached ({kind.splitlines()[0]})")
-    return WeightsError(f"{file}: the transfer failed: {kind}")
+    return WeightsError(f"the transfer failed: {kind}")
 
 
 @contextlib.contextmanager

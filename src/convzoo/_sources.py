@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from convzoo import layouts, weights
-from convzoo._cache import HubFile, Verify
+from convzoo._cache import SHA256, HubFile, Verify
 from convzoo._config import SavedConfig, read_config
 from convzoo._download import Fetched, MissingFileError, check_names, fetch_file
 from convzoo.errors import CheckpointError, InputError, UnknownNameError, WeightsError
@@ -182,7 +182,8 @@ def _from_hub(text: str, allow_pickle: bool, verify: Verify, token: str | None) 
             missing = error
             continue
         base: dict[str, object] = {"weights": text, "repo": repo, "revision": fetched.commit}
-        base["licence"] = config.provenance.get("licence", config.licence)
+        base["sha256"] = fetched.hash if SHA256.fullmatch(fetched.hash) else None
+        base["licence"] = config.licence
         _warn_of_licence(text, config.licence)
         known = {key: value for key, value in base.items() if value is not None}
         pickled = name in names[1:]
