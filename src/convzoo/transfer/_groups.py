@@ -157,7 +157,7 @@ def _check(
 def _named_exempt(net: nn.Module) -> set[str]:
     """Parameters that the network itself wants without decay."""
     declare: Any = getattr(net, "no_weight_decay", None)
-    return set(declare()) if callable(declare) else set()
+    return set() if declare is None else set(declare())
 
 
 def _join_norms(
