@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convzoo.layers._random import (
+from convzoo.layers._draws import (
     draw_seed,
     generator_from,
     map_slices,
@@ -115,7 +115,7 @@ def _fill_blocks(
     for b, stride in zip(block, strides[2:], strict=True):
         offsets = (offsets[:, None] + torch.arange(b) * stride).flatten()
     cells = target.as_strided((target.numel(),), (1,))
-    for some in corners.split(max(1, _CHUNK // len(offsets))):
+    for some in torch.split(corners, max(1, _CHUNK // len(offsets))):
         cells.index_fill_(0, (some[:, None] + offsets).flatten(), value)
 
 
@@ -206,7 +206,8 @@ class _Apply(torch.autograd.Function):
         rate: Tensor,
         calibrated: bool,
     ) -> Tensor:
-        return drop_block_apply(x, seed, scale, block, rate, calibrated)
+        y: Tensor = drop_block_apply(x, seed, scale, block, rate, calibrated)
+        return y
 
     @staticmethod
     def setup_context(

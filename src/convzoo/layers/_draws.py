@@ -77,21 +77,21 @@ def sparse_positions(count: int, rate: float, generator: torch.Generator) -> Ten
 
 
 def map_slices(
-    function: Callable[..., Tensor],
-    count: int,
-    in_dims: Sequence[Any],
-    args: Sequence[Any],
-) -> tuple[Tensor, int]:
+    operator: Callable[..., Any], count: int, in_dims: Sequence[Any], args: Sequence[Any]
+) -> tuple[Any, Any]:
     """Map a custom operator over `torch.vmap`'s axis, one slice after the other."""
 
     def slice_of(arg: Any, dim: Any, i: int) -> Any:
         return arg.select(dim, i) if isinstance(dim, int) else arg  # lists come with lists
 
     outputs = [
-        function(*(slice_of(arg, dim, i) for arg, dim in zip(args, in_dims, strict=True)))
+        operator(*(slice_of(arg, dim, i) for arg, dim in zip(args, in_dims, strict=True)))
         for i in range(count)
     ]
-    return torch.stack(outputs), 0
+    if isinstance(outputs[0], Tensor):
+        return torch.stack(outputs), 0
+    stacked = tuple(torch.stack(column) for column in zip(*outputs, strict=True))
+    return stacked, (0,) * len(stacked)
 
 
 def _rank() -> int:
