@@ -136,7 +136,7 @@ class GoogLeNetAux(nn.Module):
         self.adaptive: bool = batch_norm
         self.conv = ConvUnit(in_channels, 128, 1, batch_norm=batch_norm, inplace=inplace)
         self.fc1 = nn.Linear(128 * 4 * 4, 1024)
-        self.relu = nn.ReLU(inplace)
+        self.inplace: bool = inplace
         self.dropout = nn.Dropout(dropout)
         self.fc2 = nn.Linear(1024, num_classes)
 
@@ -147,7 +147,7 @@ class GoogLeNetAux(nn.Module):
         else:
             x = F.adaptive_avg_pool2d(x, 4)
         x = torch.flatten(self.conv(x), 1)  # (B, 2048)
-        x = self.dropout(self.relu(self.fc1(x)))  # (B, 1024)
+        x = self.dropout(F.relu(self.fc1(x), self.inplace))  # (B, 1024)
         x = self.fc2(x)
         return x
 

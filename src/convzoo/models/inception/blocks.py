@@ -52,15 +52,19 @@ class ConvUnit(nn.Module):
             bias=not batch_norm,
         )
         self.bn = nn.BatchNorm2d(out_channels, eps=0.001) if batch_norm else None
-        self.relu = nn.ReLU(inplace)
+        self.inplace: bool = inplace
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, H', W')."""
         x = self.conv(x)
         if self.bn is not None:
             x = self.bn(x)
-        x = self.relu(x)
-        return x
+        # The function, not a module: there are up to 96 of these, and a module's call costs.
+        return F.relu(x, self.inplace)
+
+    def extra_repr(self) -> str:
+        """What `print(net)` shows of the unit besides its layers."""
+        return f"relu, inplace={self.inplace}"
 
 
 class _Module(nn.Module):
