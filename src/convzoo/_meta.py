@@ -78,7 +78,9 @@ class OnMeta(TorchFunctionMode):
         """Send factories to the meta device, skip fillers, let everything else through."""
         kwargs = kwargs or {}
         if func in _FILLERS:
-            return args[0] if args else kwargs["tensor"]
+            target = args[0] if args else kwargs["tensor"]
+            if target.is_meta:  # a layer may keep a small tensor elsewhere on purpose
+                return target
         if func in _FACTORIES and kwargs.get("device") is None:
             return func(*args, **{**kwargs, "device": "meta"})
         return func(*args, **kwargs)

@@ -1,0 +1,85 @@
+"""Inference and a training step of each network, convzoo beside torchvision's own.
+
+    python benchmarks/bench_steps.py [rounds] [name ...]
+
+Both networks hold the same weights and see the same images; they take turns in one process.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+import convzoo
+from timing import interleave
+
+# name -> side of the image; batch of 8 in training and of 1 in inference.
+SIDES = {
+    "alexnet": 224,
+    "vgg11": 128,
+    "vgg16_bn": 96,
+    "googlenet": 224,
+    "inception_v3": 160,
+    "resnet18": 224,
+    "resnet50": 160,
+    "resnext50_32x4d": 128,
+    "wide_resnet50_2": 96,
+}
+
+
+def infer(net: nn.Module, x: Tensor) -> None:
+    """One image through the network."""
+    with torch.inference_mode():
+        net(x)
+
+
+def train(net: nn.Module, x: Tensor, target: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """Forward, backward and an optimiser step."""
+    nn.functional.cross_entropy(net(x), target).backward()
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def pair(name: str) -> dict[str, nn.Module]:
+    """The same network twice, on the same weights."""
+    more = {"aux_logits": False, "init_weights": False} if "ception" in name else {}
+    if name == "googlenet":
+        more = {"aux_logits": False, "init_weights": False}
+    ours = convzoo.create_model(name, num_classes=100)
+    theirs = getattr(torchvision.models, name)(num_classes=100, **more)
+    theirs.load_state_dict(ours.state_dict())
+    return {"convzoo": ours, "torchvision": theirs}
+
+
+def main() -> None:
+    """Print a table of medians and ratios."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+    print("| network | what | convzoo | torchvision | ratio |\n|---|---|---:|---:|---:|")
+    for name in sys.argv[2:] or SIDES:
+        nets, side = pair(name), SIDES[name]
+        x, target = torch.randn(8, 3, side, side), torch.randint(0, 100, (8,))
+        runs = {
+            "inference": {k: partial(infer, net.eval(), x[:1]) for k, net in nets.items()},
+            "training step": {
+                k: partial(train, net, x, target, torch.optim.SGD(net.parameters(), 1e-4))
+                for k, net in nets.items()
+            },
+        }
+        for what, candidates in runs.items():
+            for net in nets.values():
+                net.train(what != "inference")
+            medians = interleave(candidates, rounds, warmup=2)
+            ours, theirs = medians["convzoo"], medians["torchvision"]
+            print(
+                f"| {name} | {what} | {1e3 * ours:.1f} ms | {1e3 * theirs:.1f} ms "
+                f"| {ours / theirs:.3f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
