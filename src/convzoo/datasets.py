@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 OnError = Literal["raise", "skip"]
 """What an unreadable image does: end the call, or stay out of the data set."""
+
+Part = Literal["train", "val", "test"]
+"""The parts that a folder may be split into."""
 
 IMAGE_SUFFIXES: frozenset[str] = frozenset(
     (
@@ -85,6 +88,9 @@ class LabelledImages(Dataset["tuple[Image | Tensor, int]"]):
         from convzoo.presets import load_image
 
         return load_image(image), self.targets[index]
+
+    def __iter__(self) -> Iterator[tuple[Image | Tensor, int]]:
+        return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} images, {len(self.classes)} classes)"
@@ -287,7 +293,7 @@ def labelled_folder(
     root: str | os.PathLike[str],
     *,
     classes: Sequence[str] | None = None,
-    part: Literal["train", "val", "test"] | None = None,
+    part: Part | None = None,
     on_error: OnError = "raise",
     check: bool = True,
     on_check: Callable[[int, int], None] | None = None,
@@ -311,19 +317,25 @@ def labelled_folder(
     Raises:
         DataError: As in `image_folder`, or a subfolder bears none of the names in `classes`.
     """
-    folder = _folder(root)
-    parts = {
-        "test": _subfolder(folder, _TEST),
-        "val": _subfolder(folder, _VAL),
-        "train": _subfolder(folder, _TRAIN),
-    }
-    if parts["train"] is not None and (parts["val"] or parts["test"]):
-        found = parts[part] if part else next(p for p in parts.values() if p)
-        if found is None:
-            raise DataError(f"{folder}: has no {part} part")
-        folder = found
+    folder = _part(_folder(root), part)
     read = _Reader(on_error=on_error, check=check, on_check=on_check)
     return read(folder, tuple(classes) if classes else None), tuple(read.skipped)
+
+
+def class_names(root: str | os.PathLike[str], part: Part | None = None) -> tuple[str, ...]:
+    """The names of a folder's classes, without looking at the images.
+
+    Args:
+        root: The folder, laid out as [image_folder][convzoo.datasets.image_folder] says.
+        part: Which part to look at, as in [labelled_folder][convzoo.datasets.labelled_folder].
+
+    Returns:
+        The names in order.
+
+    Raises:
+        DataError: The folder is missing, or has no such part.
+    """
+    return tuple(_class_names(_part(_folder(root), part)))
 
 
 class _Reader:
@@ -407,6 +419,21 @@ def _folder(root: str | os.PathLike[str]) -> Path:
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder with one subfolder a class, got a file")
     return folder
+
+
+def _part(folder: Path, part: Part | None) -> Path:
+    """The folder that holds the class folders of a part, where there are parts."""
+    parts: dict[Part, Path | None] = {
+        "test": _subfolder(folder, _TEST),
+        "val": _subfolder(folder, _VAL),
+        "train": _subfolder(folder, _TRAIN),
+    }
+    if parts["train"] is None or not (parts["val"] or parts["test"]):
+        return folder
+    found = parts[part] if part else next(p for p in parts.values() if p)
+    if found is None:
+        raise DataError(f"{folder}: has no {part} part")
+    return found
 
 
 def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:

@@ -1,0 +1,231 @@
+"""`convzoo finetune`: its options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from convzoo.cli._use import CPU, ON_ERROR
+
+Augment = Literal["preset", "none", "digit", "small", "photo", "randaugment", "trivialaugment"]
+AUGMENTS: tuple[Augment, ...] = (
+    *("preset", "none", "digit", "small", "photo", "randaugment", "trivialaugment"),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked `finetune` for; None where the default depends on the data."""
+
+    data: str | None
+    model: str | None
+    weights: str | None
+    out: Path
+    freeze: str
+    epochs: int
+    head_epochs: int
+    batch_size: int
+    lr: float
+    head_lr: float
+    weight_decay: float | None
+    optimizer: Literal["adamw", "adam", "sgd", "rmsprop"]
+    schedule: Literal["one_cycle", "cosine", "constant"]
+    warmup: float | None
+    label_smoothing: float
+    augment: Augment | None
+    patience: int | None
+    val_share: float
+    test_share: float
+    on_error: Literal["raise", "skip"]
+    baseline: bool | None
+    mixed_precision: Literal["no", "bf16", "fp16"] | None
+    gradient_accumulation: int
+    seed: int
+    workers: int | None
+    resume: bool
+    cpu: bool
+    quiet: bool
+
+
+@click.command()
+@click.argument("data", required=False)
+@click.option(
+    "--model",
+    help="A network's name, see `convzoo models`; or a folder that finetune wrote, or "
+    "hf-hub:owner/name, to go on from.  [default: resnet18; for the digits cifar_resnet20]",
+)
+@click.option(
+    "--weights",
+    help="What to start from: a tag of the catalogue, a folder, a file, hf-hub:owner/name, or "
+    "'none' for fresh weights.  [default: the model's most accurate with a free licence]",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs/finetune"),
+    show_default=True,
+    help="Folder for model, history, pictures; what it holds of an earlier run is replaced.",
+)
+@click.option(
+    "--freeze",
+    default="none",
+    show_default=True,
+    metavar="none|backbone|up_to:STAGE",
+    help="What stays as it is in the second phase; with 'backbone' only the head ever trains.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=0),
+    default=8,
+    show_default=True,
+    help="Of the second phase, in which the network trains.",
+)
+@click.option(
+    "--head-epochs",
+    type=click.IntRange(min=0),
+    default=4,
+    show_default=True,
+    help="Of the first phase, in which the new head trains on the frozen backbone.",
+)
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
+@click.option("--lr", type=float, default=1e-3, show_default=True, help="Of the second phase.")
+@click.option("--head-lr", type=float, default=1e-2, show_default=True, help="Of the first phase.")
+@click.option("--weight-decay", type=float, help="[default: as fit takes for the optimizer]")
+@click.option(
+    "--optimizer",
+    type=click.Choice(["adamw", "adam", "sgd", "rmsprop"]),
+    default="adamw",
+    show_default=True,
+)
+@click.option(
+    "--schedule",
+    type=click.Choice(["one_cycle", "cosine", "constant"]),
+    default="one_cycle",
+    show_default=True,
+)
+@click.option("--warmup", type=float, help="Share of the steps over which the rate rises, [0, 1).")
+@click.option("--label-smoothing", type=float, default=0.0, show_default=True)
+@click.option(
+    "--augment",
+    type=click.Choice(AUGMENTS),
+    help="Random changes to training images.  [default: the preset's; for the digits 'digit']",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    help="Stop a phase after this many epochs in a row without improvement.",
+)
+@click.option(
+    "--val-share",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.15,
+    show_default=True,
+    help="Drawn from the training images where DATA has no validation part.",
+)
+@click.option(
+    "--test-share",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.15,
+    show_default=True,
+    help="Drawn for the final test where DATA is not split.",
+)
+@ON_ERROR
+@click.option(
+    "--baseline/--no-baseline",
+    default=None,
+    help="Also train a head on a frozen random network, to show what the weights are worth.  "
+    "[default: for the digits only]",
+)
+@click.option("--mixed-precision", type=click.Choice(["no", "bf16", "fp16"]))
+@click.option(
+    "--gradient-accumulation",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Parts in which a batch goes through the network, to save memory.",
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    help="Processes that read images.  [default: up to 4, none for the digits]",
+)
+@click.option("--resume", is_flag=True, help="Go on from where an earlier run into --out stopped.")
+@CPU
+@click.option("--quiet", "-q", is_flag=True, help="Print errors and warnings only.")
+def finetune(
+    data: str | None,
+    model: str | None,
+    weights: str | None,
+    out: Path,
+    freeze: str,
+    epochs: int,
+    head_epochs: int,
+    batch_size: int,
+    lr: float,
+    head_lr: float,
+    weight_decay: float | None,
+    optimizer: Literal["adamw", "adam", "sgd", "rmsprop"],
+    schedule: Literal["one_cycle", "cosine", "constant"],
+    warmup: float | None,
+    label_smoothing: float,
+    augment: Augment | None,
+    patience: int | None,
+    val_share: float,
+    test_share: float,
+    on_error: Literal["raise", "skip"],
+    baseline: bool | None,
+    mixed_precision: Literal["no", "bf16", "fp16"] | None,
+    gradient_accumulation: int,
+    seed: int,
+    workers: int | None,
+    resume: bool,
+    cpu: bool,
+    quiet: bool,
+) -> None:
+    """Give a pretrained network a new head and train it on the images in DATA.
+
+    DATA is a folder with one subfolder a class, with or without train/val/test folders around
+    them; without it the bundled handwritten digits are taken. First the new head trains while the
+    rest is frozen, then the network. The epoch with the best validation accuracy is kept.
+
+    Ctrl-C keeps the best network so far. Runs on several processes under `torchrun` or
+    `accelerate launch` as well: `torchrun --nproc-per-node 2 -m convzoo finetune ...`.
+    """
+    from convzoo.cli._run import run
+
+    run(
+        Options(
+            data=data,
+            model=model,
+            weights=weights,
+            out=out,
+            freeze=freeze,
+            epochs=epochs,
+            head_epochs=head_epochs,
+            batch_size=batch_size,
+            lr=lr,
+            head_lr=head_lr,
+            weight_decay=weight_decay,
+            optimizer=optimizer,
+            schedule=schedule,
+            warmup=warmup,
+            label_smoothing=label_smoothing,
+            augment=augment,
+            patience=patience,
+            val_share=val_share,
+            test_share=test_share,
+            on_error=on_error,
+            baseline=baseline,
+            mixed_precision=mixed_precision,
+            gradient_accumulation=gradient_accumulation,
+            seed=seed,
+            workers=workers,
+            resume=resume,
+            cpu=cpu,
+            quiet=quiet,
+        )
+    )

@@ -1,0 +1,289 @@
+"""`convzoo finetune`: what it does, step by step."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from convzoo import datasets, hub, models, transfer, weights
+from convzoo._classifier import Classifier
+from convzoo.cli._console import bars_wanted, columns, is_main_process, speaker, warn
+from convzoo.cli._errors import INTERRUPTED, Stop
+from convzoo.cli._finetune import Options
+from convzoo.datasets import Splits
+from convzoo.errors import InputError
+from convzoo.inference import Predictor
+from convzoo.presets import Preset
+from convzoo.training import (
+    EarlyStopping,
+    Evaluation,
+    History,
+    ImageTransform,
+    TrainingInterrupted,
+    evaluate,
+    fit,
+)
+from convzoo.visualize import confusion_matrix, learning_curve
+
+
+def run(options: Options) -> None:
+    """Do the whole job: data, network, two phases of training, report, folder."""
+    _Job(options)()
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """One call of `fit`."""
+
+    name: str
+    freeze: str | None
+    epochs: int
+    lr: float
+
+
+class _Job:
+    """One run of `convzoo finetune`."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.say = speaker(options.quiet)
+        self.bars = bars_wanted(options.quiet)
+        self.data = self._read()
+        # With no test part, the validation part has to judge; it also chose the best epoch.
+        self.judge = self.data.test or self.data.val
+        self.judge_name = "test" if self.data.test else "validation"
+        self.histories: list[History] = []
+        self.results: list[tuple[str, Evaluation]] = []
+
+    def __call__(self) -> None:
+        options = self.options
+        # Fails now rather than after the training, where the folder cannot be made.
+        options.out.mkdir(parents=True, exist_ok=True)
+        net, origin = self._network()
+        self.say(f"network: {net.architecture}, {origin}")
+        phases = self._phases()
+        if not options.resume:
+            shutil.rmtree(options.out / "checkpoint", ignore_errors=True)
+        self._score("new head, untrained", net)
+        if options.baseline if options.baseline is not None else options.data is None:
+            self._baseline(net)
+        done: list[str] = []
+        try:
+            for phase in phases:
+                self.say(f"{phase.name}: {phase.epochs} epochs")
+                done.append(phase.name)
+                self._train(net, phase)
+                self._score(phase.name, net)
+        except TrainingInterrupted as interrupted:
+            self.histories.append(interrupted.history)
+            if not any(history.epochs for history in self.histories):
+                self.say("Interrupted before the first epoch was done; nothing to keep.")
+                raise Stop(INTERRUPTED) from None
+            self._keep(net, done)
+            self.say(f"Interrupted; the best network so far is in {options.out}")
+            raise Stop(INTERRUPTED) from None
+        self._keep(net, done)
+        self._report()
+
+    def _read(self) -> Splits:
+        options = self.options
+        if options.data is None:
+            data = datasets.digits()
+            self.say("data: the bundled handwritten digits (UCI, Alpaydin and Kaynak, CC BY 4.0)")
+        else:
+            data = datasets.image_folder(
+                options.data,
+                val=options.val_share,
+                test=options.test_share,
+                seed=options.seed,
+                on_error=options.on_error,
+            )
+            self.say(f"data: {options.data}")
+        for reason in data.skipped:
+            warn(f"left out: {reason}")
+        if not len(data.val):
+            raise InputError(
+                f"--val-share: {options.val_share} of {len(data.train)} images leaves none to "
+                "validate with"
+            )
+        parts = [(len(data.train), "training"), (len(data.val), "validation")]
+        parts += [(len(data.test), "test")] if data.test else []
+        counts = ", ".join(f"{count:,} {name}" for count, name in parts)
+        self.say(f"images: {counts}; {len(data.classes)} classes")
+        return data._replace(test=data.test or None)
+
+    def _network(self) -> tuple[Classifier, str]:
+        """The network with its new head, and where its weights come from."""
+        options = self.options
+        name = options.model or ("cifar_resnet20" if options.data is None else "resnet18")
+        torch.manual_seed(options.seed)
+        if name not in models.MODELS and (Path(name).exists() or name.startswith("hf-hub:")):
+            if options.weights is not None:
+                raise InputError(f"--weights: {name} brings its own, got {options.weights!r}")
+            net, origin = hub.load(name), f"weights of {name}"
+        else:
+            tag = _default_tag(name) if options.weights is None else options.weights
+            tag = None if tag == "none" else tag
+            net = models.create_model(name, weights=tag)
+            origin = "fresh weights" if tag is None else f"weights {tag}"
+        return self._with_head(net), origin
+
+    def _with_head(self, net: Classifier) -> Classifier:
+        return transfer.replace_head(net, len(self.data.classes), labels=self.data.classes)
+
+    def _phases(self) -> list[_Phase]:
+        options = self.options
+        head = _Phase("head trained, rest frozen", "backbone", options.head_epochs, options.head_lr)
+        if options.freeze == "backbone":
+            # There is nothing but the head to train in either phase.
+            return [
+                _Phase(head.name, "backbone", options.head_epochs + options.epochs, head.lr),
+            ]
+        part = None if options.freeze == "none" else options.freeze
+        name = "all of it fine-tuned" if part is None else f"fine-tuned, frozen {part}"
+        phases = [head, _Phase(name, part, options.epochs, options.lr)]
+        phases = [phase for phase in phases if phase.epochs]
+        if not phases:
+            raise InputError("--epochs, --head-epochs: both are 0, which leaves nothing to do")
+        return phases
+
+    def _train(self, net: Classifier, phase: _Phase, *, quiet: bool = False) -> None:
+        options = self.options
+        transfer.unfreeze(net)
+        if phase.freeze is not None:
+            transfer.freeze(net, phase.freeze)
+        number = len(self.histories) + 1
+        history = fit(
+            net,
+            self.data.train,
+            self.data.val,
+            epochs=phase.epochs,
+            batch_size=options.batch_size,
+            lr=phase.lr,
+            weight_decay=options.weight_decay,
+            optimizer=options.optimizer,
+            schedule=options.schedule,
+            warmup=options.warmup,
+            label_smoothing=options.label_smoothing,
+            train_transform=self._augmentation(net),
+            early_stopping=None if options.patience is None else EarlyStopping(options.patience),
+            checkpoint=None if quiet else options.out / "checkpoint" / str(number),
+            resume=options.resume and not quiet,
+            mixed_precision=options.mixed_precision,
+            gradient_accumulation=options.gradient_accumulation,
+            seed=options.seed,
+            num_workers=self._workers(),
+            cpu=options.cpu,
+            progress=self.bars,
+            on_epoch=None if quiet else lambda record: self.say(f"  {record}"),
+        )
+        if not quiet:
+            self.histories.append(history)
+
+    def _augmentation(self, net: Classifier) -> ImageTransform | None:
+        preset: Preset | None = net.preset
+        name = self.options.augment or ("digit" if self.options.data is None else "preset")
+        if preset is None or name == "preset":
+            return None
+        if name == "none":
+            return preset.train(crop="eval", hflip=0.0)
+        if name == "randaugment" or name == "trivialaugment":  # narrows the type
+            return preset.train(auto_augment=name)
+        return preset.replace(augmentation=name).train()
+
+    def _score(self, name: str, net: Classifier) -> None:
+        result = evaluate(
+            net,
+            self.judge,
+            batch_size=4 * self.options.batch_size,
+            labels=self.data.classes,
+            mixed_precision=self.options.mixed_precision,
+            num_workers=self._workers(),
+            cpu=self.options.cpu,
+            progress=self.bars,
+        )
+        self.results.append((name, result))
+        self.say(f"{name}: {result.top1:.2%} of {result.samples} {self.judge_name} images")
+
+    def _baseline(self, net: Classifier) -> None:
+        """What the same head learns on a network that knows nothing."""
+        builder = models.model_info(net.architecture or "").builder
+        random = self._with_head(builder(in_channels=net.in_channels, **net.options))
+        random.preset = net.preset
+        epochs = self.options.head_epochs or self.options.epochs
+        phase = _Phase(
+            "a head on a frozen random network", "backbone", epochs, self.options.head_lr
+        )
+        self._train(random, phase, quiet=True)
+        self._score(phase.name, random)
+
+    def _keep(self, net: Classifier, phases: list[str]) -> None:
+        """Write model, records and pictures; what a resumed run would need goes."""
+        options = self.options
+        if not is_main_process():
+            return
+        name, result = self.results[-1]
+        hub.save(
+            net,
+            options.out,
+            dataset=options.data or "Optical Recognition of Handwritten Digits",
+            metrics={f"top1_{self.judge_name}": result.top1},
+        )
+        learning_curve(self.histories, options.out / "learning_curve.png", phases=phases)
+        confusion_matrix(
+            result, options.out / "confusion_matrix.png", title=f"{name}: {result.top1:.2%}"
+        )
+        records = {
+            "histories": [history.to_dict() for history in self.histories],
+            "results": {name: result.to_dict() for name, result in self.results},
+        }
+        (options.out / "history.json").write_text(json.dumps(records, indent=2) + "\n", "utf-8")
+
+    def _report(self) -> None:
+        options = self.options
+        if not is_main_process():
+            return
+        shutil.rmtree(options.out / "checkpoint", ignore_errors=True)
+        _, last = self.results[-1]
+        rows = [(name, f"{result.top1:8.2%}") for name, result in self.results]
+        self.say(f"\naccuracy on {last.samples} {self.judge_name} images\n{columns(rows)}\n")
+        self.say(str(last))
+        self.say(f"\nsaved: {options.out}; loaded back, it says")
+        predictor = Predictor(str(options.out), top_k=1)
+        images = self.judge.subset(_some(len(self.judge)))
+        for (_, target), (best,) in zip(
+            images, predictor.batch(image for image, _ in images), strict=True
+        ):
+            truth = images.classes[target]
+            mark = "" if best.label == truth else "   (wrong)"
+            self.say(f"  a {truth!r} is a {best.label!r} with {best.probability:.1%}{mark}")
+        self.say(f"try: convzoo predict {options.out} IMAGE")
+
+    def _workers(self) -> int:
+        if self.options.workers is not None:
+            return self.options.workers
+        return 0 if self.options.data is None else min(4, os.cpu_count() or 1)
+
+
+def _some(count: int, wanted: int = 5) -> list[int]:
+    """A few places, evenly spread."""
+    wanted = min(count, wanted)
+    return [count * (2 * i + 1) // (2 * wanted) for i in range(wanted)]
+
+
+def _default_tag(model: str) -> str | None:
+    """The bundled weights of a model, else the most accurate ones with a free licence."""
+    models.model_info(model)
+    known = [weights.weights_info(name) for name in weights.list_weights(f"{model}.*")]
+    known = [info for info in known if info.commercial and info.num_classes]
+    if not known:
+        raise InputError(
+            f"--weights: there are none for {model} in the catalogue; give a folder or "
+            "hf-hub:owner/name, or 'none' to train from scratch"
+        )
+    return max(known, key=lambda info: (info.bundled, info.top1 or 0.0)).tag

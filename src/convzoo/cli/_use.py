@@ -1,0 +1,185 @@
+"""Commands that use a network as it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from convzoo.cli._console import bars_wanted, columns, warn
+
+if TYPE_CHECKING:
+    from convzoo.datasets import LabelledImages
+    from convzoo.inference import Prediction
+
+ON_ERROR = click.option(
+    "--on-error",
+    type=click.Choice(["raise", "skip"]),
+    default="raise",
+    show_default=True,
+    help="What an unreadable image does: end the command, or be named and left out.",
+)
+CPU = click.option("--cpu", is_flag=True, help="Stay on the CPU where there is a GPU.")
+
+
+@click.command()
+@click.argument("model")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option("--top-k", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@ON_ERROR
+@CPU
+def predict(
+    model: str,
+    images: tuple[str, ...],
+    top_k: int,
+    as_json: bool,
+    on_error: Literal["raise", "skip"],
+    cpu: bool,
+) -> None:
+    """Name what is on each IMAGE, a file or a folder of files.
+
+    MODEL is a folder that finetune wrote, a name of the catalogue such as resnet50.a1_in1k, or
+    hf-hub:owner/name.
+    """
+    from convzoo.errors import DataError
+    from convzoo.inference import Predictor
+    from convzoo.presets import load_image
+
+    predictor = Predictor(model, device=_device(cpu), top_k=top_k)
+    found: list[tuple[str, tuple[Prediction, ...]]] = []
+    for path in _expand(images):
+        try:
+            image = load_image(path)
+        except DataError as error:
+            if on_error == "raise":
+                raise
+            warn(f"left out: {error}")
+            continue
+        found.append((str(path), predictor(image)))
+    if as_json:
+        listed = [
+            {"image": name, "predictions": [vars(prediction) for prediction in predictions]}
+            for name, predictions in found
+        ]
+        click.echo(json.dumps(listed, indent=2))
+        return
+    for name, predictions in found:
+        click.echo(name)
+        click.echo(columns([("", f"{p.probability:7.2%}", p.label) for p in predictions]))
+
+
+@click.command()
+@click.argument("model")
+@click.argument("data", required=False)
+@click.option(
+    "--part",
+    type=click.Choice(["train", "val", "test"]),
+    help="Which part of DATA where it is split; by default test, else val.",
+)
+@click.option("--batch-size", type=click.IntRange(min=1), default=128, show_default=True)
+@click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option(
+    "--confusion",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw the confusion matrix into this file.",
+)
+@ON_ERROR
+@CPU
+def evaluate(
+    model: str,
+    data: str | None,
+    part: Literal["train", "val", "test"] | None,
+    batch_size: int,
+    workers: int,
+    as_json: bool,
+    confusion: Path | None,
+    on_error: Literal["raise", "skip"],
+    cpu: bool,
+) -> None:
+    """Score MODEL on DATA: top-1, top-5 and each class.
+
+    DATA is a folder with one subfolder a class, with or without train/val/test folders around
+    them; without it the bundled digits are taken. Subfolders are matched to the model's classes
+    by name, or, if no name fits and the numbers of classes agree, in the order of the names.
+    """
+    from convzoo import hub, training
+    from convzoo.cli._console import is_main_process
+
+    net = hub.load(model)
+    images = _data(data, part, net.labels, net.num_classes, on_error)
+    result = training.evaluate(
+        net,
+        images,
+        batch_size=batch_size,
+        labels=net.labels or images.classes,
+        num_workers=workers,
+        cpu=cpu,
+        progress=bars_wanted(as_json),
+    )
+    if not is_main_process():
+        return
+    if confusion is not None:
+        from convzoo.visualize import confusion_matrix
+
+        confusion_matrix(result, confusion)
+    click.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
+
+
+def _data(
+    data: str | None,
+    part: Literal["train", "val", "test"] | None,
+    labels: tuple[str, ...] | None,
+    num_classes: int,
+    on_error: Literal["raise", "skip"],
+) -> LabelledImages:
+    """The images to score, their classes numbered as the network numbers them."""
+    from convzoo import datasets
+    from convzoo.errors import DataError
+
+    if data is None:
+        splits = datasets.digits()
+        images = {"train": splits.train, "val": splits.val}.get(part or "", splits.test)
+        if images is None or labels not in (None, images.classes):
+            raise DataError(f"the model does not know digits, but {', '.join(labels or ())}")
+        return images
+    names = datasets.class_names(data, part=part)
+    by_name = labels is not None and any(name in labels for name in names)
+    images, skipped = datasets.labelled_folder(
+        data, classes=labels if by_name else None, part=part, on_error=on_error
+    )
+    for reason in skipped:
+        warn(f"left out: {reason}")
+    if not by_name and len(images.classes) != num_classes:
+        raise DataError(
+            f"{data}: has {len(images.classes)} classes, none of them named as the model's, which "
+            f"has {num_classes}"
+        )
+    return images
+
+
+def _device(cpu: bool) -> str | None:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() and not cpu else None
+
+
+def _expand(images: tuple[str, ...]) -> list[Path]:
+    """Files as given, folders replaced by the image files in them."""
+    from convzoo.datasets import IMAGE_SUFFIXES
+    from convzoo.errors import DataError
+
+    paths: list[Path] = []
+    for image in images:
+        path = Path(image)
+        if not path.is_dir():
+            paths.append(path)
+            continue
+        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not inside:
+            raise DataError(f"{path}: the folder has no image")
+        paths += inside
+    return paths
