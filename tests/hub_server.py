@@ -19,7 +19,7 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -90,6 +90,7 @@ class HubServer:
         self.repositories: dict[str, Repository] = {}
         self.lfs: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
+        self.on_request: Callable[[str, str], object] = lambda method, path: None
         self._faults: list[list[Any]] = []  # [fault, times left]
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"hub": self})
@@ -181,6 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(length)
         with self.hub._lock:
             self.hub.requests.append((self.command, path))
+        self.hub.on_request(self.command, path)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             fault = self.hub.fault_for(self.command, path)
             if fault is not None and fault.status is not None:

@@ -1,0 +1,229 @@
+"""Kills, full disks and crowds: what takes more than one process to try.
+
+Each script imports the library once and forks for every case. OMP has one thread, so that forking
+is safe.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+
+from convzoo.hub import load, save
+from hub_helpers import REPO, cached_files, same, three
+from hub_server import Fault, HubServer
+
+pytest_plugins = ["hub_fixtures"]
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+PRELUDE = """
+import os, resource, signal, sys, time, warnings
+from pathlib import Path
+warnings.simplefilter("ignore")
+import torch
+import huggingface_hub
+import convzoo
+from convzoo.errors import WeightsError
+from convzoo.hub import load, save
+from hub_helpers import same, three
+
+def child(work):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        except BaseException as error:
+            print(type(error).__name__, error, flush=True)
+            os._exit(1)
+        os._exit(0)
+    return pid
+
+def status(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+"""
+
+
+def start(script: str, *arguments: object, hub: HubServer | None = None) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    if hub is not None:
+        constants = huggingface_hub.constants
+        environment |= {
+            "HF_ENDPOINT": hub.url,
+            "HF_HUB_CACHE": constants.HF_HUB_CACHE,
+            "HF_ASSETS_CACHE": constants.HF_ASSETS_CACHE,
+            "HF_TOKEN_PATH": constants.HF_TOKEN_PATH,
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
+    return subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + textwrap.dedent(script), *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def saving(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What one script finds out by killing and starving `save`: a line for each question."""
+    script = """
+    place = Path(sys.argv[1])
+    folder = place / "net"
+    old, new = three(0), three(1)
+
+    # Killed before each thing that it asks of the operating system.
+    def killed_at(step):
+        seen = 0
+        def hook(event, arguments):
+            nonlocal seen
+            if event.startswith(("open", "os.", "shutil.", "ctypes.", "fcntl.")):
+                seen += 1
+                if seen == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        def work():
+            sys.addaudithook(hook)
+            save(new, folder)
+        return status(child(work))
+
+    save(old, folder)
+    (folder / "history.json").write_text("[]")
+    step, found = 1, set()
+    while killed_at(step) == -signal.SIGKILL:
+        net = load(folder)
+        found.add("old" if same(net, old) else "new" if same(net, new) else "neither")
+        assert (folder / "history.json").read_text() == "[]"
+        assert sorted(p.name for p in folder.iterdir()) == [
+            "README.md", "config.json", "history.json", "model.safetensors"
+        ]
+        save(old, folder)
+        assert os.listdir(place) == ["net"], os.listdir(place)
+        step += 1
+    assert same(load(folder), new)
+    print("steps", *sorted(found), step - 1)
+
+    # Killed at any moment, the middle of a write included.
+    def work():
+        for turn in range(1_000_000):
+            save((old, new)[turn % 2], folder)
+
+    found = set()
+    for wait in range(1, 31):
+        pid = child(work)
+        time.sleep(0.002 * wait)
+        os.kill(pid, signal.SIGKILL)
+        assert status(pid) == -signal.SIGKILL
+        net = load(folder)
+        found.add("whole" if same(net, old) or same(net, new) else "broken")
+    print("moments", *found)
+
+    # As a full disk does, this fails the write in the middle of the file.
+    def work():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
+        save(new, folder)
+
+    save(old, folder)
+    assert status(child(work)) == 1
+    print("disk", "old" if same(load(folder), old) else "broken", *os.listdir(place))
+    """
+    output = finish(start(script, tmp_path_factory.mktemp("saving")))
+    return dict(line.split(" ", 1) for line in output.splitlines())
+
+
+def test_a_kill_at_any_step_of_save_leaves_the_old_folder_or_the_new_one(
+    saving: dict[str, str],
+) -> None:
+    *found, steps = saving["steps"].split()
+    assert found == ["new", "old"]
+    assert int(steps) > 20
+
+
+def test_a_kill_at_any_moment_of_save_leaves_a_whole_folder(saving: dict[str, str]) -> None:
+    assert saving["moments"] == "whole"
+
+
+def test_a_full_disk_leaves_the_old_folder(saving: dict[str, str]) -> None:
+    assert saving["disk"] == "old net"
+    assert "cannot be saved" in saving["WeightsError"]
+
+
+def test_a_full_disk_in_a_download(hub: HubServer, saved: dict[str, bytes]) -> None:
+    hub.add(REPO, saved)
+    script = """
+    def work():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
+        load("hf-hub:me/three")
+
+    assert status(child(work)) == 1
+    """
+    output = finish(start(script, hub=hub))
+    assert "WeightsError" in output
+    assert "cannot be kept in" in output
+    assert same(load(f"hf-hub:{REPO}"), three())
+
+
+def test_eight_processes_download_once(hub: HubServer, saved: dict[str, bytes]) -> None:
+    hub.add(REPO, saved)
+    hub.order(Fault("GET", "model.safetensors", stall=0.5), times=1)
+    script = """
+    import huggingface_hub.file_download  # once, before forking
+    from convzoo import _download
+    three()
+
+    def work():
+        assert load("hf-hub:me/three").labels == ("ant", "bee", "cow")
+
+    print(*[status(pid) for pid in [child(work) for _ in range(8)]])
+    """
+    assert finish(start(script, hub=hub)).split() == ["0"] * 8
+    assert hub.count("GET", "model.safetensors") == 1
+    assert hub.count("GET", "config.json") == 1
+
+
+def test_a_kill_in_a_download_is_forgotten(hub: HubServer, saved: dict[str, bytes]) -> None:
+    hub.add(REPO, saved)
+    came = threading.Event()
+    hub.on_request = lambda method, path: (
+        came.set() if method == "GET" and path.endswith(".safetensors") else None
+    )
+    hub.order(Fault("GET", "model.safetensors", stall=60), times=1)
+    process = start('load("hf-hub:me/three")', hub=hub)
+    assert came.wait(60)
+    for _ in range(200):
+        if any(path.name.endswith(".incomplete") for path in cached_files()):
+            break
+        threading.Event().wait(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    orphans = [path for path in cached_files() if path.name.endswith(".incomplete")]
+    assert len(orphans) == 1
+    os.utime(orphans[0], (0, 0))  # long ago: no other client is still at it
+    assert same(load(f"hf-hub:{REPO}"), three())
+    assert not orphans[0].exists()
+
+
+def test_saving_over_the_folder_a_network_was_loaded_from(tmp_path: Path) -> None:
+    import torch
+
+    folder = save(three(0), tmp_path / "net")
+    net = load(folder)
+    with torch.no_grad():
+        net.get_parameter("fc.weight").add_(1.0)
+    save(net, folder)
+    assert same(load(folder), net)
+    assert not same(load(folder), three(0))
