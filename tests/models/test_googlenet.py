@@ -231,6 +231,7 @@ def test_the_loss_weights_the_heads() -> None:
     losses = [nn.functional.cross_entropy(s, target) for s in scores]
     loss = loss_with_aux(output, target)
     torch.testing.assert_close(loss, losses[0] + 0.3 * losses[1] + 0.3 * losses[2])
+    assert GoogLeNet.aux_weight == 0.3
     torch.testing.assert_close(loss_with_aux(output.logits, target), losses[0])
     none = loss_with_aux(output, target, weight=0.0)
     torch.testing.assert_close(none, losses[0])

@@ -210,6 +210,7 @@ def test_the_loss_weights_the_head_by_four_tenths() -> None:
     loss = loss_with_aux(output, target, criterion=smooth)
     expected = smooth(output.logits, target) + 0.4 * smooth(output.aux, target)
     torch.testing.assert_close(loss, expected)
+    assert InceptionV3.aux_weight == 0.4
 
 
 @pytest.mark.filterwarnings("ignore:.*barrier.*:UserWarning")

@@ -7,7 +7,7 @@ gradient of their own in training. It plays no part in evaluation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,13 @@ from convzoo.models.inception.blocks import ConvUnit
 from convzoo.presets import Preset
 
 C = TypeVar("C", bound=Classifier)
+
+GOOGLENET_AUX_WEIGHT: Final = 0.3
+"""Weight of each auxiliary loss of GoogLeNet (the paper, section 5)."""
+
+INCEPTION_V3_AUX_WEIGHT: Final = 0.4
+"""Weight of Inception-v3's auxiliary loss. The paper gives none; this is the authors' TensorFlow
+code (`inception_model.loss`), and what PyTorch's fine-tuning tutorial uses."""
 
 
 class GoogLeNetOutput(NamedTuple):
@@ -37,8 +44,8 @@ class GoogLeNetOutput(NamedTuple):
 
     @property
     def aux_weight(self) -> float:
-        """Weight of each auxiliary loss: 0.3 (the paper, section 5)."""
-        return 0.3
+        """Weight of each auxiliary loss: 0.3."""
+        return GOOGLENET_AUX_WEIGHT
 
 
 class InceptionV3Output(NamedTuple):
@@ -54,12 +61,8 @@ class InceptionV3Output(NamedTuple):
 
     @property
     def aux_weight(self) -> float:
-        """Weight of the auxiliary loss: 0.4.
-
-        The paper gives none; this is the authors' TensorFlow code (`inception_model.loss`), and
-        what PyTorch's fine-tuning tutorial uses.
-        """
-        return 0.4
+        """Weight of the auxiliary loss: 0.4."""
+        return INCEPTION_V3_AUX_WEIGHT
 
 
 def loss_with_aux(

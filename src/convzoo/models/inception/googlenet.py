@@ -41,6 +41,7 @@ from convzoo._registry import ModelInfo, Paper
 from convzoo.errors import UnknownNameError
 from convzoo.layers import LocalResponseNorm
 from convzoo.models.inception.auxiliary import (
+    GOOGLENET_AUX_WEIGHT,
     GoogLeNetAux,
     GoogLeNetOutput,
     build_with_or_without,
@@ -110,6 +111,7 @@ class GoogLeNet(Classifier):
     head_path: ClassVar[str] = "fc"
     # Named here, so that a checkpoint may hold them where the network does not.
     aux_head_paths: ClassVar[tuple[str, ...]] = ("aux1.fc2", "aux2.fc2")
+    aux_weight: ClassVar[float] = GOOGLENET_AUX_WEIGHT
     option_names: ClassVar[frozenset[str]] = option_names(GoogLeNetOptions) | {"aux_heads"}
 
     def __init__(
@@ -182,10 +184,7 @@ class GoogLeNet(Classifier):
         self.in_channels = in_channels
         self.num_features = 1024
         # Every pooling must keep one full step: 2 pixels before the last 3x3, counted back.
-        if large:
-            self.min_size = 15 if pool4 == 2 else 31
-        else:
-            self.min_size = 2 if pool4 == 2 else 4
+        self.min_size = (15 if large else 2) if pool4 == 2 else (31 if large else 4)
         stride = 8 if large else 1  # of the first module
         self.stages = (
             Stage("conv1", "conv1", 64, 2 if large else 1),
@@ -251,9 +250,7 @@ class GoogLeNetWithAux(GoogLeNet):
     """GoogLeNet with its auxiliary heads: in training mode it returns all three scores.
 
     `loss_with_aux` takes whatever it returns. In evaluation, or once the heads are dropped, it
-    returns a tensor like any other network.
-
-    The arguments are those of `GoogLeNet`.
+    returns a tensor like any other network. The arguments are those of `GoogLeNet`.
 
     Example:
         >>> import torch

@@ -31,6 +31,7 @@ from convzoo._build import BuildOptions, option_names
 from convzoo._classifier import Classifier, Stage
 from convzoo._registry import ModelInfo, Paper
 from convzoo.models.inception.auxiliary import (
+    INCEPTION_V3_AUX_WEIGHT,
     InceptionV3Aux,
     InceptionV3Output,
     build_with_or_without,
@@ -76,6 +77,7 @@ class InceptionV3(Classifier):
     head_path: ClassVar[str] = "fc"
     # Named here, so that a checkpoint may hold it where the network does not.
     aux_head_paths: ClassVar[tuple[str, ...]] = ("AuxLogits.fc",)
+    aux_weight: ClassVar[float] = INCEPTION_V3_AUX_WEIGHT
     option_names: ClassVar[frozenset[str]] = option_names(InceptionV3Options) | {"aux_heads"}
 
     # The convolutions that stride pad nothing: 75 -> 37 -> 35 -> 17 -> 15 -> 7 -> 3 -> 1.
