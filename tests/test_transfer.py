@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from convzoo._classifier import DropoutLinear
+from convzoo._heads import DropoutLinear
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.models import MODELS, create_model
 from convzoo.models.resnet import BasicBlock, ResNet

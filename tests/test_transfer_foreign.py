@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from convzoo._heads import DropoutConv2d
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.transfer import find_heads, freeze, param_groups, replace_head, report, unfreeze
 
@@ -118,9 +119,9 @@ def test_timm_network_without_a_head_gets_one() -> None:
 def test_convolutional_head_takes_dropout_and_can_be_replaced_again() -> None:
     for library, name in (("torchvision", "squeezenet1_0"), ("timm", "resnetv2_50")):
         net = replace_head(build(library, name), 5, dropout=0.3)
-        assert any(isinstance(m, nn.Dropout) and m.p == 0.3 for m in net.modules())
+        assert any(isinstance(m, DropoutConv2d) and m.p == 0.3 for m in net.modules())
         assert replace_head(net, 6)(images(name)).shape == (2, 6)
-        assert not any(isinstance(m, nn.Dropout) and m.p == 0.3 for m in net.modules())
+        assert not any(isinstance(m, DropoutConv2d) for m in net.modules())
 
 
 def test_a_torchvision_checkpoint_step_moves_the_head_only() -> None:

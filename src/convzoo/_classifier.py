@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from convzoo._heads import head_width, new_head
 from convzoo.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -35,41 +35,6 @@ class Stage(NamedTuple):
     module: str
     channels: int
     stride: int
-
-
-class HeadLayer(Protocol):
-    """What the contract asks of a head's last layer: it knows how many classes it scores."""
-
-    @property
-    def out_features(self) -> int:
-        """The number of classes."""
-        ...
-
-
-class DropoutLinear(nn.Linear):
-    """A linear layer with dropout on its input, under the state-dict keys of a plain one.
-
-    `replace_head(..., dropout=0.2)` puts it where a plain `nn.Linear` stood, so that a
-    checkpoint's keys do not depend on whether the head drops anything.
-
-    Args:
-        in_features: Length of an input vector.
-        out_features: Length of an output vector.
-        p: Probability that an input unit is dropped in training, in [0, 1).
-    """
-
-    def __init__(self, in_features: int, out_features: int, p: float) -> None:
-        super().__init__(in_features, out_features)
-        self.p: float = p
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Drop, then multiply: (..., in_features) -> (..., out_features)."""
-        dropped = F.dropout(x, self.p, self.training)
-        return F.linear(dropped, self.weight, self.bias)
-
-    def extra_repr(self) -> str:
-        """What `print(net)` shows of the layer."""
-        return f"{super().extra_repr()}, p={self.p}"
 
 
 class Classifier(nn.Module, ABC):
@@ -320,55 +285,3 @@ class Classifier(nn.Module, ABC):
 
     def _name(self) -> str:
         return self.architecture or type(self).__name__
-
-
-def new_head(old: nn.Module, num_classes: int, dropout: float = 0.0) -> nn.Module:
-    """A fresh layer in place of `old` that scores `num_classes` classes.
-
-    Args:
-        old: The head's last layer: linear, or a 1 x 1 convolution.
-        num_classes: Classes the new layer scores, at least 1.
-        dropout: Probability of dropping an input of the new layer, in [0, 1).
-
-    Returns:
-        A layer of the same kind, device, dtype and training mode, with torch's default
-        initialisation.
-
-    Raises:
-        InputError: `num_classes` or `dropout` is out of range, or `old` is of another kind.
-    """
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
-        raise InputError(f"num_classes: expected an integer of at least 1, got {num_classes!r}")
-    if not 0.0 <= dropout < 1.0:
-        raise InputError(f"dropout: expected a probability in [0, 1), got {dropout!r}")
-    new: nn.Module
-    if isinstance(old, nn.Linear):
-        # Built inside the old layer's device, so that a head of a meta network stays on meta.
-        with torch.device(old.weight.device):
-            if dropout:
-                new = DropoutLinear(old.in_features, num_classes, dropout)
-            else:
-                new = nn.Linear(old.in_features, num_classes)
-        return new.to(old.weight.dtype).train(old.training)
-    if isinstance(old, nn.Conv2d) and old.kernel_size == (1, 1):
-        with torch.device(old.weight.device):
-            new = nn.Conv2d(old.in_channels, num_classes, 1, bias=old.bias is not None)
-        new = new.to(old.weight.dtype)
-        if dropout:
-            new = nn.Sequential(nn.Dropout(dropout), new)
-        return new.train(old.training)
-    raise InputError(
-        f"head: expected a linear layer or a 1 x 1 convolution, got {type(old).__name__}"
-    )
-
-
-def head_width(layer: nn.Module) -> int:
-    """How many classes a head's last layer scores."""
-    if isinstance(layer, nn.Sequential):
-        layer = layer[-1]
-    width: Any = getattr(layer, "out_features", None)
-    if width is None:
-        width = getattr(layer, "out_channels", None)
-    if not isinstance(width, int):
-        raise InputError(f"head: {type(layer).__name__} does not say how many classes it scores")
-    return width

@@ -17,7 +17,8 @@ from typing import Any, Final, cast
 from torch import nn
 
 from convzoo import layouts
-from convzoo._classifier import Classifier, DropoutLinear
+from convzoo._classifier import Classifier
+from convzoo._heads import head_dropout
 from convzoo.checkpoint import read_json
 from convzoo.errors import ConvzooError, WeightsError
 from convzoo.presets import Interpolation, Preset
@@ -287,12 +288,3 @@ def write_config(net: Classifier, *, weights_id: str, provenance: Mapping[str, o
         "provenance": dict(provenance),
     }
     return json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-
-
-def head_dropout(head: nn.Module) -> float:
-    """The dropout that `replace_head(..., dropout=)` put before the last layer."""
-    if isinstance(head, DropoutLinear):
-        return head.p
-    if isinstance(head, nn.Sequential) and len(head) == 2 and isinstance(head[0], nn.Dropout):
-        return head[0].p
-    return 0.0

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from convzoo import layouts
-from convzoo._classifier import Classifier, new_head
+from convzoo._classifier import Classifier
+from convzoo._heads import new_head
 from convzoo._sources import Source
 from convzoo.checkpoint import (
     Slot,

@@ -8,8 +8,9 @@ Where this departs from the paper:
 
 - The default initialisation is torchvision's: He's normal rule by fan-out in the convolutions,
   N(0, 0.01) in the linear layers. `paper_init=True` is the paper's N(0, 0.1), a variance of 0.01
-  (often misread as a standard deviation of 0.01). It trains configuration A only; the paper
-  starts the deeper ones from A's first four convolutions and its fully connected layers.
+  (often misread as a standard deviation of 0.01). The paper starts only configuration A from it,
+  and the deeper ones from A's first four convolutions and fully connected layers: class scores
+  begin at some 1e6 in `vgg11` and 1e8 in `vgg16`.
 - The `_bn` forms, with batch normalisation after every convolution, came later (2015).
 - Other image sizes than 224 pixels are pooled to 7 x 7 before the fully connected layers. The
   paper evaluates larger images densely: `to_fully_convolutional` does that.
@@ -26,7 +27,8 @@ import torch
 from torch import Tensor, nn
 
 from convzoo._build import BuildOptions, build, option_names
-from convzoo._classifier import Classifier, DropoutLinear, Stage
+from convzoo._classifier import Classifier, Stage
+from convzoo._heads import DropoutLinear
 from convzoo._registry import ModelInfo, Paper
 from convzoo.errors import InputError
 from convzoo.layers import LocalResponseNorm

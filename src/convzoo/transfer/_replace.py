@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from torch import nn
 
-from convzoo._classifier import Classifier, new_head
+from convzoo._classifier import Classifier
+from convzoo._heads import new_head
 from convzoo.errors import InputError
 from convzoo.transfer._freeze import apply_freeze, select
 from convzoo.transfer._heads import (

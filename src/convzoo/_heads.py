@@ -1,0 +1,114 @@
+"""The last layer of a head: what it scores, and a fresh one in its place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from convzoo.errors import InputError
+
+
+class DropoutLinear(nn.Linear):
+    """A linear layer with dropout on its input, under the state-dict keys of a plain one.
+
+    `replace_head(..., dropout=0.2)` puts it where a plain `nn.Linear` stood, so that a
+    checkpoint's keys do not depend on whether the head drops anything.
+
+    Args:
+        in_features: Length of an input vector.
+        out_features: Length of an output vector.
+        p: Probability that an input unit is dropped in training, in [0, 1).
+    """
+
+    def __init__(self, in_features: int, out_features: int, p: float) -> None:
+        super().__init__(in_features, out_features)
+        self.p: float = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop, then multiply: (..., in_features) -> (..., out_features)."""
+        return F.linear(F.dropout(x, self.p, self.training), self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """What `print(net)` shows of the layer."""
+        return f"{super().extra_repr()}, p={self.p}"
+
+
+class DropoutConv2d(nn.Conv2d):
+    """A 1 x 1 convolution with dropout on its input, under the keys of a plain one.
+
+    Args:
+        in_channels: Channels of the input map.
+        out_channels: Channels of the output map.
+        p: Probability that an input value is dropped in training, in [0, 1).
+        bias: Whether a bias is added.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, p: float, *, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, 1, bias=bias)
+        self.p: float = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop, then convolve: (B, in_channels, H, W) -> (B, out_channels, H, W)."""
+        return super().forward(F.dropout(x, self.p, self.training))
+
+    def extra_repr(self) -> str:
+        """What `print(net)` shows of the layer."""
+        plain: str = super().extra_repr()  # type: ignore[no-untyped-call]
+        return f"{plain}, p={self.p}"
+
+
+def new_head(old: nn.Module, num_classes: int, dropout: float = 0.0) -> nn.Module:
+    """A fresh layer in place of `old` that scores `num_classes` classes.
+
+    Args:
+        old: The head's last layer: linear, or a 1 x 1 convolution.
+        num_classes: Classes the new layer scores, at least 1.
+        dropout: Probability of dropping an input of the new layer, in [0, 1).
+
+    Returns:
+        A layer of the same kind, device, dtype and training mode, with torch's default
+        initialisation.
+
+    Raises:
+        InputError: `num_classes` or `dropout` is out of range, or `old` is of another kind.
+    """
+    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+        raise InputError(f"num_classes: expected an integer of at least 1, got {num_classes!r}")
+    if not 0.0 <= dropout < 1.0:
+        raise InputError(f"dropout: expected a probability in [0, 1), got {dropout!r}")
+    new: nn.Module
+    if isinstance(old, nn.Linear):
+        # Built inside the old layer's device, so that a head of a meta network stays on meta.
+        with torch.device(old.weight.device):
+            if dropout:
+                new = DropoutLinear(old.in_features, num_classes, dropout)
+            else:
+                new = nn.Linear(old.in_features, num_classes)
+    elif isinstance(old, nn.Conv2d) and old.kernel_size == (1, 1):
+        bias = old.bias is not None
+        with torch.device(old.weight.device):
+            if dropout:
+                new = DropoutConv2d(old.in_channels, num_classes, dropout, bias=bias)
+            else:
+                new = nn.Conv2d(old.in_channels, num_classes, 1, bias=bias)
+    else:
+        raise InputError(
+            f"head: expected a linear layer or a 1 x 1 convolution, got {type(old).__name__}"
+        )
+    return new.to(old.weight.dtype).train(old.training)
+
+
+def head_width(layer: nn.Module) -> int:
+    """How many classes a head's last layer scores."""
+    width: Any = getattr(layer, "out_features", None) or getattr(layer, "out_channels", None)
+    if not isinstance(width, int):
+        raise InputError(f"head: {type(layer).__name__} does not say how many classes it scores")
+    return width
+
+
+def head_dropout(layer: nn.Module) -> float:
+    """The dropout that `replace_head(..., dropout=)` put into the last layer, or 0."""
+    return layer.p if isinstance(layer, (DropoutLinear, DropoutConv2d)) else 0.0
