@@ -275,8 +275,8 @@ class AlexNet2012(Classifier):
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, 224, 224) -> (B, 256, 6, 6)."""
         self._check_input(x)
-        for name, layer in self.named_children():
-            if name == "avgpool":
+        for name, layer in self.named_children():  # they run in the order they are registered
+            if name == "avgpool":  # here the head begins
                 break
             x = layer(x)
         return x

@@ -108,8 +108,6 @@ class SparseConv2d(nn.Module):
         (torch.Size([3, 5, 5]), torch.Size([1, 2, 10, 10]))
     """
 
-    links: Tensor
-
     def __init__(self, table: Sequence[Sequence[int]], kernel_size: int) -> None:
         super().__init__()
         self.table = tuple(tuple(sources) for sources in table)
@@ -117,7 +115,7 @@ class SparseConv2d(nn.Module):
         self.bias = nn.Parameter(torch.empty(len(table)))
         channels = 1 + max(max(sources) for sources in self.table)
         # Which kernel links which maps, (out, in); where there is no link, one past the last.
-        self.register_buffer("links", torch.empty(len(table), channels, dtype=torch.int64))
+        self.links: Tensor = nn.Buffer(torch.empty(len(table), channels, dtype=torch.int64))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -153,17 +151,13 @@ class RBFOutput(nn.Module):
         dropout: Probability of dropping an input in training, in [0, 1).
     """
 
-    weight: Tensor
-
     def __init__(self, num_classes: int, *, trainable: bool = False, dropout: float = 0.0) -> None:
         super().__init__()
         self.in_features: int = CODE_LENGTH
         self.out_features: int = num_classes
         self.p: float = dropout
-        if trainable:
-            self.weight = nn.Parameter(torch.empty(num_classes, CODE_LENGTH))
-        else:
-            self.register_buffer("weight", torch.empty(num_classes, CODE_LENGTH))
+        codes = torch.empty(num_classes, CODE_LENGTH)
+        self.weight: Tensor = nn.Parameter(codes) if trainable else nn.Buffer(codes)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
