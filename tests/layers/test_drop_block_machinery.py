@@ -128,6 +128,18 @@ def test_compiles_without_graph_breaks_and_once_for_a_whole_schedule(per_channel
     assert fractions[-1] == pytest.approx(0.4, abs=0.1)
 
 
+@BOTH_WAYS
+def test_compiles_for_any_batch_size(per_channel):
+    layer = DropBlock2d(0.4, 3, per_channel=per_channel)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for batch in (3, 5, 8):
+        x = torch.ones(batch, 4, 9, 9)
+        torch._dynamo.mark_dynamic(x, 0)
+        y = compiled(x)
+        assert y.shape == (batch, 4, 9, 9)
+        assert y.mean().item() == pytest.approx(1)
+
+
 def test_export_in_evaluation():
     x = torch.randn(2, 3, 7, 7)
     net = torch.nn.Sequential(DropBlock2d(0.3), torch.nn.ReLU()).eval()

@@ -5,11 +5,11 @@ from convzoo.layers.drop_block import (
     DropBlock1d,
     DropBlock2d,
     DropBlock3d,
-    DropBlockConfig,
     drop_block,
     drop_block_fraction,
     drop_block_gamma,
 )
+from convzoo.layers.drop_block_config import DropBlockConfig
 from convzoo.layers.drop_block_schedule import DropBlockSchedule
 from convzoo.layers.drop_connect import DropConnectConv2d, DropConnectLinear
 from convzoo.layers.local_response_norm import LocalResponseNorm, local_response_norm

@@ -36,7 +36,10 @@ def uniform(
 ) -> Tensor:
     """Draw float32 numbers uniform in [0, 1), this rank's own."""
     _refuse_recomputation(generator)
-    numbers = torch.rand(list(shape), device=device, generator=generator)
+    if generator is None:  # without the argument: with it, compilers know fixed sizes only
+        numbers = torch.rand(list(shape), device=device)
+    else:
+        numbers = torch.rand(list(shape), device=device, generator=generator)
     rank = _rank()
     # A rotation keeps them uniform and needs no second generator, so it compiles.
     return (numbers + rank * _GOLDEN).remainder(1.0) if rank else numbers
