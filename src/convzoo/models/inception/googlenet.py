@@ -180,9 +180,7 @@ class GoogLeNet(Classifier):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(1024, num_classes)
 
-        self.batch_norm = batch_norm
-        self.in_channels = in_channels
-        self.num_features = 1024
+        self.batch_norm, self.in_channels, self.num_features = batch_norm, in_channels, 1024
         # Every pooling must keep one full step: 2 pixels before the last 3x3, counted back.
         self.min_size = (15 if large else 2) if pool4 == 2 else (31 if large else 4)
         stride = 8 if large else 1  # of the first module
@@ -286,7 +284,7 @@ class GoogLeNetWithAux(GoogLeNet):
         self.options = {k: v for k, v in self.options.items() if k != "aux_heads"}
         return self
 
-    # The one place where a network returns more than a tensor, because its caller asked for it.
+    # More than a tensor, because its caller asked for it: what mypy is told to overlook.
     def forward(self, x: Tensor) -> Tensor | GoogLeNetOutput:  # type: ignore[override]
         """Images (B, in_channels, H, W) -> scores (B, num_classes), in training of every head."""
         if not self.training or self.aux1 is None or self.aux2 is None:

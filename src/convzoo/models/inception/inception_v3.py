@@ -203,7 +203,7 @@ class InceptionV3WithAux(InceptionV3):
         self.options = {k: v for k, v in self.options.items() if k != "aux_heads"}
         return self
 
-    # The one place where the network returns more than a tensor, because its caller asked for it.
+    # More than a tensor, because its caller asked for it: what mypy is told to overlook.
     def forward(self, x: Tensor) -> Tensor | InceptionV3Output:  # type: ignore[override]
         """Images (B, in_channels, H, W) -> scores (B, num_classes), in training of both heads."""
         if not self.training or self.AuxLogits is None:
