@@ -29,7 +29,7 @@ class Options:
     head_epochs: int
     batch_size: int
     lr: float
-    head_lr: float
+    head_lr: float | None
     weight_decay: float | None
     optimizer: Literal["adamw", "adam", "sgd", "rmsprop"]
     schedule: Literal["one_cycle", "cosine", "constant"]
@@ -92,7 +92,9 @@ class Options:
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option("--lr", type=float, default=1e-3, show_default=True, help="Of the second phase.")
-@click.option("--head-lr", type=float, default=1e-2, show_default=True, help="Of the first phase.")
+@click.option(
+    "--head-lr", type=float, help="Of the first phase.  [default: 0.01; for the digits 0.05]"
+)
 @click.option("--weight-decay", type=float, help="[default: as fit takes for the optimizer]")
 @click.option(
     "--optimizer",
@@ -166,7 +168,7 @@ def finetune(
     head_epochs: int,
     batch_size: int,
     lr: float,
-    head_lr: float,
+    head_lr: float | None,
     weight_decay: float | None,
     optimizer: Literal["adamw", "adam", "sgd", "rmsprop"],
     schedule: Literal["one_cycle", "cosine", "constant"],

@@ -75,10 +75,10 @@ class _Job:
         done: list[str] = []
         try:
             for phase in phases:
-                self.say(f"{phase.name}: {phase.epochs} epochs")
+                self.say(f"training, {phase.name}: {phase.epochs} epochs")
                 done.append(phase.name)
                 self._train(net, phase)
-                self._score(phase.name, net)
+                self._score(f"after training, {phase.name}", net)
         except TrainingInterrupted as interrupted:
             self.histories.append(interrupted.history)
             if not any(history.epochs for history in self.histories):
@@ -138,14 +138,14 @@ class _Job:
 
     def _phases(self) -> list[_Phase]:
         options = self.options
-        head = _Phase("head trained, rest frozen", "backbone", options.head_epochs, options.head_lr)
+        head = _Phase("head only", "backbone", options.head_epochs, self._head_lr())
         if options.freeze == "backbone":
             # There is nothing but the head to train in either phase.
             return [
                 _Phase(head.name, "backbone", options.head_epochs + options.epochs, head.lr),
             ]
         part = None if options.freeze == "none" else options.freeze
-        name = "all of it fine-tuned" if part is None else f"fine-tuned, frozen {part}"
+        name = "whole network" if part is None else f"all but {part}"
         phases = [head, _Phase(name, part, options.epochs, options.lr)]
         phases = [phase for phase in phases if phase.epochs]
         if not phases:
@@ -208,7 +208,9 @@ class _Job:
             progress=self.bars,
         )
         self.results.append((name, result))
-        self.say(f"{name}: {result.top1:.2%} of {result.samples} {self.judge_name} images")
+        self.say(
+            f"  accuracy, {name}: {result.top1:.2%} of {result.samples} {self.judge_name} images"
+        )
 
     def _baseline(self, net: Classifier) -> None:
         """What the same head learns on a network that knows nothing."""
@@ -216,11 +218,15 @@ class _Job:
         random = self._with_head(builder(in_channels=net.in_channels, **net.options))
         random.preset = net.preset
         epochs = self.options.head_epochs or self.options.epochs
-        phase = _Phase(
-            "a head on a frozen random network", "backbone", epochs, self.options.head_lr
-        )
+        phase = _Phase("baseline", "backbone", epochs, self._head_lr())
+        self.say(f"baseline, a head on a frozen random network: {epochs} epochs")
         self._train(random, phase, quiet=True)
-        self._score(phase.name, random)
+        self._score("random head on a frozen random network", random)
+
+    def _head_lr(self) -> float:
+        if self.options.head_lr is not None:
+            return self.options.head_lr
+        return 0.05 if self.options.data is None else 0.01
 
     def _keep(self, net: Classifier, phases: list[str]) -> None:
         """Write model, records and pictures; what a resumed run would need goes."""

@@ -124,7 +124,9 @@ class EpochSampler(Sampler[int]):
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         yield from torch.randperm(self.size, generator=generator)[: self.used].tolist()
 
-    def set_epoch(self, epoch: int) -> None:
+    # Not called set_epoch: Accelerate would call it with a count of its own, which knows nothing
+    # of the epochs before a resumption.
+    def start_epoch(self, epoch: int) -> None:
         """Draw the order of this epoch from now on."""
         self.epoch = epoch
 

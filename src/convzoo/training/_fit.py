@@ -328,7 +328,7 @@ class _Run:
         # Every epoch starts from a seed of its own, so that a resumed run draws what the
         # uninterrupted one would have drawn. The ranks augment differently.
         seed_all((self.seed << 24) + (epoch << 8) + self.acc.process_index)
-        self.sampler.set_epoch(epoch)
+        self.sampler.start_epoch(epoch)
         train_loss, train_accuracy, lr = self._train(epoch)
         result = None
         if self.val_loader is not None:
