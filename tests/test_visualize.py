@@ -1,0 +1,82 @@
+"""Pictures: what is drawn, and that nothing global is touched."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from convzoo.errors import InputError
+from convzoo.training import EpochRecord, Evaluation, History
+from convzoo.visualize import confusion_matrix, learning_curve
+
+
+def history(*val_losses: float | None) -> History:
+    epochs = tuple(
+        EpochRecord(n, 1 / n, 0.5, loss, None if loss is None else 0.25, 0.1, 1.0)
+        for n, loss in enumerate(val_losses, start=1)
+    )
+    return History(epochs, None, "finished")
+
+
+def test_a_learning_curve_has_two_lines_in_each_half(tmp_path: Path) -> None:
+    figure = learning_curve(history(0.9, 0.8, 0.7), tmp_path / "curve.png")
+    loss, accuracy = figure.axes
+    assert [line.get_label() for line in loss.lines] == ["training", "validation"]
+    assert list(loss.lines[0].get_ydata()) == [1, 1 / 2, 1 / 3]
+    assert list(loss.lines[1].get_ydata()) == [0.9, 0.8, 0.7]
+    assert list(accuracy.lines[1].get_ydata()) == [0.25, 0.25, 0.25]
+    with Image.open(tmp_path / "curve.png") as picture:
+        assert picture.size == (900, 400)
+
+
+def test_without_validation_there_is_one_line() -> None:
+    assert len(learning_curve(history(None, None)).axes[0].lines) == 1
+
+
+def test_phases_are_drawn_one_after_the_other() -> None:
+    figure = learning_curve([history(0.9, 0.8), history(0.7)], phases=["head", "all"])
+    loss = figure.axes[0]
+    assert list(loss.lines[1].get_xdata()) == [1, 2, 3]
+    assert list(loss.lines[2].get_xdata()) == [2.5, 2.5]  # the border between them
+    assert [text.get_text() for text in loss.texts] == ["head", "all"]
+
+
+def test_an_empty_history_is_refused() -> None:
+    with pytest.raises(InputError, match="history: has no epoch to draw"):
+        learning_curve([])
+
+
+def test_a_confusion_matrix_shows_counts_and_shares(tmp_path: Path) -> None:
+    result = Evaluation(8, 0.1, 0.75, None, ((3, 1), (1, 3)), ("cat", "dog"))
+    figure = confusion_matrix(result, tmp_path / "confusion.png")
+    axes = figure.axes[0]
+    assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0.25, 0.75]]
+    assert [text.get_text() for text in axes.texts] == ["3", "1", "1", "3"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog"]
+    assert axes.get_title() == "top-1 75.00%"
+    assert (tmp_path / "confusion.png").stat().st_size > 0
+
+
+def test_many_classes_stay_legible_and_an_absent_one_is_blank() -> None:
+    n = 100
+    rows = tuple(tuple(int(i == j and i > 0) for j in range(n)) for i in range(n))
+    result = Evaluation(n - 1, 0.0, 1.0, 1.0, rows, tuple(f"class {i}" for i in range(n)))
+    figure = confusion_matrix(result)
+    assert len(figure.axes[0].get_xticks()) <= 40
+    assert figure.get_size_inches()[0] <= 16
+    assert sum(figure.axes[0].images[0].get_array()[0].tolist()) == 0
+
+
+def test_pyplot_is_not_touched(tmp_path: Path) -> None:
+    code = (
+        "import sys; from convzoo.training import Evaluation;"
+        "from convzoo.visualize import confusion_matrix;"
+        "assert 'matplotlib' not in sys.modules;"
+        "confusion_matrix(Evaluation(1, 0., 1., None, ((1,),), ('a',)), 'a.png');"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
