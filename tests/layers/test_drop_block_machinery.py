@@ -1,9 +1,8 @@
 """DropBlock in PyTorch's machinery: autograd, compilation, vmap, checkpointing, formats."""
 
 import copy
-import multiprocessing
+import itertools
 import pickle
-import socket
 
 import pytest
 import torch
@@ -11,7 +10,14 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils.checkpoint import checkpoint
 
 from convzoo.errors import InputError
-from convzoo.layers import DropBlock2d, DropBlockConfig, DropBlockSchedule, drop_block
+from convzoo.layers import (
+    DropBlock2d,
+    DropBlockConfig,
+    DropBlockSchedule,
+    DropConnectConv2d,
+    StochasticDepth,
+    drop_block,
+)
 
 BOTH_WAYS = pytest.mark.parametrize("per_channel", [True, False])  # sparse and dense
 
@@ -178,31 +184,38 @@ def test_copies_and_pickles_and_survives_the_meta_device():
     assert layer.progress == 0.5
 
 
-def _rank_masks(rank, port, queue):
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
-    )
-    torch.manual_seed(0)  # as every rank does
-    x = torch.ones(2, 4, 9, 9)
-    masks = [drop_block(x, 0.3, 3, per_channel=own) == 0 for own in (True, False)]
-    queue.put((rank, [m.tolist() for m in masks]))
-    torch.distributed.destroy_process_group()
+@pytest.mark.parametrize(
+    "layer",
+    [
+        DropBlock2d(0.3, 3),
+        DropBlock2d(0.3, 3, per_channel=False),
+        DropConnectConv2d(4, 4, 3),
+        DropConnectConv2d(4, 4, 3, per="batch"),
+        StochasticDepth(0.5),
+    ],
+    ids=repr,
+)
+def test_every_rank_draws_its_own_masks(layer, monkeypatch):
+    x = torch.ones(16, 4, 9, 9)
+
+    def on_rank(rank):
+        monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda: rank)
+        torch.manual_seed(0)  # as every rank does
+        return layer(x)
+
+    assert torch.equal(on_rank(1), on_rank(1))
+    outputs = [on_rank(rank) for rank in range(4)]
+    assert all(not torch.equal(*pair) for pair in itertools.combinations(outputs, 2))
 
 
-def test_every_rank_draws_its_own_masks():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    workers = [context.Process(target=_rank_masks, args=(r, port, queue)) for r in range(2)]
-    for worker in workers:
-        worker.start()
-    masks = dict(queue.get(timeout=60) for _ in workers)
-    for worker in workers:
-        worker.join()
-    for of_rank_0, of_rank_1 in zip(masks[0], masks[1], strict=True):
-        assert of_rank_0 != of_rank_1
+def test_the_fraction_is_right_on_every_rank(monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 3)
+    for per_channel in (True, False):
+        x = torch.ones(64, 64, 14, 14) if per_channel else torch.ones(4096, 1, 14, 14)
+        y = drop_block(x, 0.1, 7, per_channel=per_channel, calibrated=True)
+        assert (y == 0).double().mean().item() == pytest.approx(0.1, abs=0.008)
 
 
 def test_schedule_ramps_linearly_and_stays():
