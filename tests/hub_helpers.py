@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub.constants
 import torch
@@ -35,3 +38,12 @@ def cached_files() -> list[Path]:
         for path in folder.rglob("*")
         if path.is_file() and {"blobs", "snapshots"} & set(path.parts)
     ]
+
+
+def edited(folder: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
+    """Change a saved folder's config.json."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text("utf-8"))
+    edit(config)
+    path.write_text(json.dumps(config), "utf-8")
+    return folder

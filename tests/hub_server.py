@@ -333,7 +333,8 @@ class _Handler(BaseHTTPRequestHandler):
         if name in self.hub.repositories:
             self._answer(409, {"error": "exists", "url": url})
             return
-        repository = Repository(private=bool(asked.get("private")))
+        private = bool(asked.get("private")) or asked.get("visibility") == "private"
+        repository = Repository(private=private)
         repository.commit({".gitattributes": b""})
         self.hub.repositories[name] = repository
         self._answer(200, {"url": url, "name": name, "id": name})

@@ -29,6 +29,11 @@ MAX_BYTES: Final = 16 << 20
 MAX_CLASSES: Final = 1 << 20
 """More classes than any published image data set has."""
 
+TRAINING_OPTIONS: Final = frozenset(
+    {"dropout", "dropout_aux", "inplace", "paper_init", "zero_init_residual"}
+)
+"""Builders' options that change how a network trains, never what trained weights compute."""
+
 FLOATS: Final = ("float64", "float32", "float16", "bfloat16")
 """The dtypes that a whole network may be in."""
 
@@ -116,7 +121,7 @@ def parse_config(text: bytes, what: str) -> SavedConfig:
     if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
         raise reader.wrong("head_dropout", "a probability in [0, 1)", dropout)
     return SavedConfig(
-        architecture=reader.name("architecture", raw.get("architecture")),
+        architecture=reader.name("architecture", own.get("architecture", raw.get("architecture"))),
         num_classes=num_classes,
         in_channels=reader.count("in_channels", in_channels, 1 << 16),
         options={
@@ -251,7 +256,6 @@ def write_config(net: Classifier, *, weights_id: str, provenance: Mapping[str, o
     preset = net.preset
     layout = layouts.saved(str(net.architecture))
     classifier = layout.their_key(f"{net.head_path}.weight").removesuffix(".weight")
-    first = next(path for path, module in net.named_modules() if isinstance(module, nn.Conv2d))
     published: dict[str, object] = {
         "tag": "convzoo",
         "custom_load": False,
@@ -259,15 +263,18 @@ def write_config(net: Classifier, *, weights_id: str, provenance: Mapping[str, o
         **(timm_fields(preset) if preset is not None else {}),
         "num_classes": net.num_classes,
         "pool_size": None,
-        "first_conv": first,
+        "first_conv": first_convolution(net),
         "classifier": classifier,
     }
     if provenance.get("licence"):
         published["license"] = provenance["licence"]
     dtypes = {value.dtype for value in net.parameters()}
     dtype = str(next(iter(dtypes))).removeprefix("torch.") if len(dtypes) == 1 else None
+    # timm knows none of our options: rather than have it build another network under the same
+    # name, such a network gets a name that it does not know.
+    own_options = set(net.options) - TRAINING_OPTIONS
     config: dict[str, object] = {
-        "architecture": net.architecture,
+        "architecture": f"{net.architecture}_convzoo" if own_options else net.architecture,
         "num_classes": net.num_classes,
         "num_features": net.num_features,
         "global_pool": "avg",
@@ -278,6 +285,7 @@ def write_config(net: Classifier, *, weights_id: str, provenance: Mapping[str, o
         config["label_names"] = list(net.labels)
     config["convzoo"] = {
         "format": 1,
+        "architecture": net.architecture,
         "options": dict(net.options),
         "in_channels": net.in_channels,
         "head_dropout": head_dropout(head),
@@ -288,3 +296,16 @@ def write_config(net: Classifier, *, weights_id: str, provenance: Mapping[str, o
         "provenance": dict(provenance),
     }
     return json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+
+
+def first_convolution(net: nn.Module) -> str | None:
+    """Path of the convolution that sees the image; None in a network without any.
+
+    Args:
+        net: A network whose modules are registered in running order.
+
+    Returns:
+        The path of the first one.
+    """
+    convolutions = (path for path, m in net.named_modules() if isinstance(m, nn.Conv2d))
+    return next(convolutions, None)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from convzoo import layouts
 from convzoo._classifier import Classifier
+from convzoo._config import TRAINING_OPTIONS, first_convolution
 from convzoo._heads import new_head
 from convzoo._sources import Source
 from convzoo.checkpoint import (
@@ -30,9 +31,6 @@ from convzoo.presets import Preset
 C = TypeVar("C", bound=Classifier)
 
 log = logging.getLogger("convzoo")
-
-# Options that change how a network trains or what memory it takes, never what its weights mean.
-_HARMLESS = frozenset({"aux_heads", "inplace", "zero_init_residual"})
 
 
 class Request(NamedTuple, Generic[C]):
@@ -147,7 +145,7 @@ def _build(request: Request[C], source: Source, contents: _Contents) -> C:
     net = request.build(classes, channels)
     if classes is None or channels is None:
         head = contents.entries.get(f"{net.head_path}.weight")
-        entry = contents.entries.get(f"{first_convolution(net)[0]}.weight")
+        entry = contents.entries.get(f"{first_convolution(net)}.weight")
         if classes is None and head is not None and head.shape:
             classes = head.shape[0] or None
         if channels is None and entry is not None and len(entry.shape) == 4:
@@ -164,7 +162,8 @@ def _build(request: Request[C], source: Source, contents: _Contents) -> C:
 
 def _check_options(net: Classifier, source: Source) -> None:
     for key, value in source.config.options.items():
-        if key not in net.options and key not in _HARMLESS:
+        harmless = key in TRAINING_OPTIONS or key == "aux_heads"
+        if key not in net.options and not harmless:
             raise CheckpointError(
                 f"{source.name}: saved from {net.architecture}({key}={value!r}); pass that to "
                 "the builder, or use convzoo.load, which does"
@@ -199,12 +198,14 @@ def _adapted(
     net: Classifier, request: Request[C], contents: _Contents
 ) -> dict[str, tuple[int, ...]]:
     """The first convolution's shape, where it has to become another one."""
-    path, conv = first_convolution(net)
+    path = first_convolution(net)
     key = f"{path}.weight"
     entry = contents.entries.get(key)
-    if request.in_channels is None or entry is None or len(entry.shape) != 4:
+    if path is None or request.in_channels is None or entry is None or len(entry.shape) != 4:
         return {}
-    if 0 in entry.shape or entry.shape[1] == net.in_channels or conv.groups != 1:
+    conv = net.get_submodule(path)
+    grouped = isinstance(conv, nn.Conv2d) and conv.groups != 1
+    if 0 in entry.shape or entry.shape[1] == net.in_channels or grouped:
         return {}
     return {key: (entry.shape[0], net.in_channels, *entry.shape[2:])}
 
@@ -267,24 +268,6 @@ def _preset_for(preset: Preset, channels: int) -> Preset:
         mean = tuple(preset.mean[index] for index in order)
         std = tuple(preset.std[index] for index in order)
     return preset.replace(channels=channels, mean=mean, std=std)
-
-
-def first_convolution(net: nn.Module) -> tuple[str, nn.Conv2d]:
-    """Path and module of the convolution that sees the image.
-
-    Args:
-        net: A network whose modules are registered in running order.
-
-    Returns:
-        The first one.
-
-    Raises:
-        InputError: There is none.
-    """
-    for path, module in net.named_modules():
-        if isinstance(module, nn.Conv2d):
-            return path, module
-    raise InputError(f"net: {type(net).__name__} has no convolution")
 
 
 def adapt_first_convolution(weight: Tensor, in_channels: int) -> Tensor:

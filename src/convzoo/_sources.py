@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Final
 
 from convzoo import layouts, weights
-from convzoo._cache import SHA256, HubFile, Verify
+from convzoo._cache import SHA256, HubFile, Verify, actual_hash
 from convzoo._config import SavedConfig, read_config
 from convzoo._download import Fetched, MissingFileError, check_names, fetch_file
-from convzoo.errors import CheckpointError, InputError, UnknownNameError, WeightsError
+from convzoo.errors import (
+    CheckpointError,
+    CorruptWeightsError,
+    InputError,
+    UnknownNameError,
+    WeightsError,
+)
 
 HUB: Final = "hf-hub:"
 WEIGHTS_FILE: Final = "model.safetensors"
@@ -128,6 +134,11 @@ def _from_catalogue(info: weights.WeightsInfo, verify: Verify, token: str | None
         if not file.is_file():
             raise WeightsError(f"{info.name}: {file} is missing from this installation")
         found = info.sha256
+        if found is not None and actual_hash(file, found, verify) != found:
+            raise CorruptWeightsError(
+                f"{info.name}: {file} is damaged: its sha256 is "
+                f"{actual_hash(file, found, verify)}, expected {found}; install convzoo again"
+            )
     else:
         fetched = fetch_file(
             HubFile(info.repo, info.file, info.revision),

@@ -71,7 +71,7 @@ def _upload(
 
 @contextlib.contextmanager
 def _bars_on_a_terminal_only() -> Iterator[None]:
-    from huggingface_hub.utils import (
+    from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,

@@ -1,0 +1,167 @@
+"""The Hub: loading, pushing, the cache, the model card."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import convzoo
+from convzoo import models
+from convzoo.errors import (
+    InputError,
+    UnknownNameError,
+    WeightsError,
+)
+from convzoo.hub import fetch, load, push, save, verify
+from hub_helpers import REPO, cached_files, same, three
+from hub_server import HubServer
+
+pytest_plugins = ["hub_fixtures"]
+
+WEIGHTS = "model.safetensors"
+
+
+# The Hub.
+
+
+def test_a_repository_loads_with_all_that_belongs_to_it(
+    hub: HubServer, saved: dict[str, bytes]
+) -> None:
+    commit = hub.add(REPO, saved)
+    net = load(f"hf-hub:{REPO}")
+    assert same(net, three())
+    assert net.labels == ("ant", "bee", "cow")
+    assert net.provenance["revision"] == commit
+    assert same(models.cifar_resnet20(weights=f"hf-hub:{REPO}@{commit}"), three())
+
+
+def test_a_repository_of_timm_loads(hub: HubServer, tmp_path: Path) -> None:
+    import timm
+    from timm.models import save_for_hf
+
+    theirs = timm.create_model("resnet18", num_classes=3)
+    save_for_hf(theirs, str(tmp_path / "theirs"), safe_serialization=True)
+    hub.add("timm/net", {p.name: p.read_bytes() for p in (tmp_path / "theirs").iterdir()})
+    net = load("hf-hub:timm/net").eval()
+    x = torch.randn(1, 3, 64, 64)
+    assert torch.allclose(net(x), theirs.eval()(x), atol=1e-5)
+
+
+def test_a_branch_and_a_subclass(hub: HubServer, saved: dict[str, bytes]) -> None:
+    hub.add(REPO, saved)
+    hub.repositories[REPO].commit(saved, "v1.0")
+    net = models.ResNet.from_pretrained(REPO, revision="v1.0")
+    assert not net.training
+    assert same(net, three())
+    with pytest.raises(InputError, match="is a ResNet, not a VGG"):
+        models.VGG.from_pretrained(REPO)
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the client's library
+def test_pushed_and_loaded_by_its_commit(hub: HubServer) -> None:
+    net = three()
+    commit = push(
+        net,
+        "me/ants",
+        private=True,
+        token=hub.TOKEN,
+        licence="mit",
+        dataset="insects",
+        metrics={"accuracy": 0.975},
+    )
+    assert hub.repositories["me/ants"].private
+    card = hub.repositories["me/ants"].commits[commit]["README.md"].decode()
+    assert 'license: "mit"' in card
+    assert "hf-hub:me/ants" in card
+    assert same(load(f"hf-hub:me/ants@{commit}", token=hub.TOKEN), net)
+    net.push_to_hub("me/ants", token=hub.TOKEN)
+    assert hub.count("POST", "/api/models/me/ants/commit/main") == 2
+
+
+@pytest.mark.parametrize("token", [None, "wrong"])
+def test_a_push_without_the_right_token(hub: HubServer, token: str | None) -> None:
+    with pytest.raises(WeightsError, match=r"me/ants.*HF_TOKEN"):
+        push(three(), "me/ants", token=token)
+    assert hub.repositories == {}
+
+
+@pytest.mark.parametrize("name", ["ants", "me/../x", "me/a b", ""])
+def test_a_push_to_a_malformed_name(hub: HubServer, name: str) -> None:
+    with pytest.raises(InputError, match="expected owner/name"):
+        push(three(), name, token=hub.TOKEN)
+
+
+def test_fetch_fills_the_cache_and_verify_looks_through_it(
+    hub: HubServer, pinned: dict[str, bytes]
+) -> None:
+    name = "cifar_resnet20.of_the_tests"
+    assert [(e.name, e.status) for e in verify([name])] == [(name, "missing")]
+    (entry,) = fetch("cifar_resnet20.of*")
+    assert (entry.name, entry.status) == (name, "ok")
+    assert entry.hash == convzoo.weights.weights_info(name).sha256
+    assert [
+        (e.name, e.status) for e in verify() if not e.path or "bundled" not in e.path.parts
+    ] == [(name, "ok")]
+    blob = next(path for path in cached_files() if path.stat().st_size == len(pinned[WEIGHTS]))
+    blob.write_bytes(blob.read_bytes()[:-1] + b"\1")
+    assert [e.status for e in verify(name)] == ["corrupt"]
+    assert [e.status for e in fetch(name)] == ["ok"]
+    with pytest.raises(UnknownNameError, match="of_the_test"):
+        fetch("cifar_resnet20.of_the_test")
+
+
+def test_nan_in_fetched_weights_is_flagged(hub: HubServer, tmp_path: Path) -> None:
+    net = three()
+    with torch.no_grad():
+        net.get_parameter("layer3.0.conv2.weight")[3, 4, 1, 1] = float("nan")
+    folder = save(net, tmp_path / "net")
+    hub.add(REPO, {path.name: path.read_bytes() for path in folder.iterdir()})
+    assert [e.status for e in fetch(f"hf-hub:{REPO}")] == ["nan"]
+    assert [e.status for e in verify(f"hf-hub:{REPO}")] == ["nan"]
+
+
+def test_a_non_commercial_licence_is_said_once(
+    hub: HubServer, pinned: dict[str, bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        load("cifar_resnet20.of_the_tests")
+    said = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert said == [
+        "cifar_resnet20.of_the_tests: the licence of these weights, cc-by-nc-4.0, is non-commercial"
+    ]
+
+
+# The model card.
+
+
+def test_the_card_says_where_the_weights_come_from(
+    hub: HubServer, pinned: dict[str, bytes], tmp_path: Path
+) -> None:
+    net = load("cifar_resnet20.of_the_tests", num_classes=2)
+    commit = hub.repositories[REPO].refs["main"]
+    folder = save(net, tmp_path / "net", dataset="boats | ships", metrics={"accuracy": 0.9})
+    card = (folder / "README.md").read_text("utf-8")
+    assert 'base_model: "me/three"' in card
+    assert 'license: "cc-by-nc-4.0"' in card
+    assert "(non-commercial)" in card
+    assert commit in card
+    assert "boats \\| ships" in card
+    assert "| accuracy | 0.9 |" in card
+    assert re.search(r"convzoo \d.*torch \d", card)
+    again = save(load(folder), tmp_path / "again")
+    about = json.loads((again / "config.json").read_text("utf-8"))["convzoo"]["provenance"]
+    assert about["base"]["revision"] == commit
+    assert about["licence"] == "cc-by-nc-4.0"
+    assert "metrics" not in about  # those were the other network's
+
+
+def test_a_copy_keeps_its_provenance(hub: HubServer, pinned: dict[str, bytes]) -> None:
+    net = load("cifar_resnet20.of_the_tests")
+    assert copy.deepcopy(net).provenance == net.provenance
+    assert str(Path.cwd()) not in json.dumps(dict(net.provenance))
