@@ -70,7 +70,7 @@ def apply_drop_connect(
         >>> remove_drop_connect(net)[0]
         Linear(in_features=8, out_features=4, bias=True)
     """
-    layers = {
+    layers: dict[str, nn.Module] = {
         name: module
         for name, module in net.named_modules()
         if type(module) in _DROPPING or isinstance(module, DropConnectLinear | DropConnectConv2d)

@@ -36,15 +36,15 @@ _AT_ONCE = 1 << 22  # sampled values at a time: 16 MB
 
 
 class _DropConnect(nn.Module):
-    """What the layers share. A subclass is also the plain layer, whose parameters it uses."""
+    """What the layers share. A subclass is also the plain layer, which initialises both."""
 
-    p: float
-    per: Per
-    inference: Inference
-    samples: int
-    activation: Activation | None
-    rescale: bool
-    generator: torch.Generator | None
+    p: float = 0.5
+    per: Per = "example"
+    inference: Inference = "mean"
+    samples: int = 1000
+    activation: Activation | None = None
+    rescale: bool = False
+    generator: torch.Generator | None = None
 
     def _configure(
         self,
@@ -119,9 +119,9 @@ class _DropConnect(nn.Module):
         variance = squares * (self.p * keep)
         return (mean / keep, variance / keep**2) if self.rescale else (mean, variance)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the plain layers' name
         """Apply the layer: with masks in training, by the `inference` method in evaluation."""
-        keep = 1.0 - self.p
+        x, keep = input, 1.0 - self.p
         if self.p == 0:
             return self._activate(self._map(x, *self._weights()))
         if self.training:
@@ -176,10 +176,10 @@ class _DropConnect(nn.Module):
 
     if TYPE_CHECKING:
 
-        def __call__(self, x: Tensor) -> Tensor: ...
+        def __call__(self, input: Tensor) -> Tensor: ...  # noqa: A002
 
 
-class DropConnectLinear(_DropConnect, nn.Linear):
+class DropConnectLinear(_DropConnect, nn.Linear):  # pyright: ignore[reportUnsafeMultipleInheritance]
     """A fully connected layer whose weights are dropped: `(..., I) -> (..., O)`.
 
     In training every row of the input meets a mask of its own. The masks are never stored: on
@@ -249,7 +249,7 @@ class DropConnectLinear(_DropConnect, nn.Linear):
         return y + torch.where(self._keep(y.shape, y), bias.to(y.dtype), 0.0)
 
 
-class DropConnectConv2d(_DropConnect, nn.Conv2d):
+class DropConnectConv2d(_DropConnect, nn.Conv2d):  # pyright: ignore[reportUnsafeMultipleInheritance]
     """A convolution whose weights are dropped: `(B, C, H, W) -> (B, O, H', W')`.
 
     Every example meets kernels with a mask of its own, the same at all positions. The paper
