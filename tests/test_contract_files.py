@@ -1,0 +1,74 @@
+"""What every network promises once it leaves the process: kept, loaded, exported, given a head."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+import convzoo
+from test_contract import CLASSES, FIRSTS, build, images
+
+
+@pytest.mark.parametrize("name", FIRSTS)
+def test_save_and_load_are_exact(name: str, tmp_path: Path) -> None:
+    net = build(name)
+    net.labels = tuple("abcdefg")
+    convzoo.save(net, tmp_path / "kept")
+    again = convzoo.load(tmp_path / "kept").eval()
+    assert type(again) is type(net)
+    assert (again.architecture, again.options) == (net.architecture, net.options)
+    assert (again.labels, again.preset) == (net.labels, net.preset)
+    kept = net.state_dict()
+    assert list(again.state_dict()) == list(kept)
+    assert all(torch.equal(value, kept[key]) for key, value in again.state_dict().items())
+    # Weights mapped from a file lie elsewhere in memory, where a kernel may sum in another order.
+    x = images(net)
+    torch.testing.assert_close(again(x), net(x), rtol=1e-4, atol=1e-5)
+    # Loaded networks are ordinary ones: they train, and the file stays as it is.
+    before = (tmp_path / "kept" / "model.safetensors").read_bytes()
+    again.train()(images(net, batch=4)).sum().backward()
+    torch.optim.SGD(again.parameters(), 0.1).step()
+    assert not all(torch.equal(value, kept[key]) for key, value in again.state_dict().items())
+    assert (tmp_path / "kept" / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", FIRSTS)
+def test_a_new_head_on_a_frozen_backbone(name: str) -> None:
+    net = build(name)
+    before = copy.deepcopy(net.state_dict())
+    same = convzoo.replace_head(net, 3, freeze="backbone", labels=["a", "b", "c"])
+    assert same is net
+    assert (net.num_classes, net.labels) == (3, ("a", "b", "c"))
+    net.train()
+    optimizer = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], 0.1)
+    nn.functional.cross_entropy(net(images(net, batch=3)), torch.tensor([0, 1, 2])).backward()
+    optimizer.step()
+    head = tuple(f"{path}." for path in net.head_paths())
+    for key, value in net.state_dict().items():
+        if not key.startswith(head):
+            assert torch.equal(value, before[key]), key
+    assert convzoo.report(net).drifting == ()
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_onnx_gives_the_same_scores(name: str, tmp_path: Path) -> None:
+    net = build(name)
+    x = images(net)
+    path = tmp_path / "net.onnx"
+    batch = torch.export.Dim("batch", min=1, max=64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own
+        torch.onnx.export(net, (x,), path, dynamo=True, dynamic_shapes=({0: batch},), verbose=False)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    x = images(net, batch=3)
+    (scores,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    with torch.no_grad():
+        expected = net(x)
+    scale = float(expected.abs().max())
+    assert (torch.from_numpy(scores) - expected).abs().max() <= 1e-4 * max(scale, 1e-3)
