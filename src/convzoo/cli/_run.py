@@ -67,6 +67,9 @@ class _Job:
         net, origin = self._network()
         self.say(f"network: {net.architecture}, {origin}")
         phases = self._phases()
+        for phase in phases:  # a stage that does not exist is told before the first phase trains
+            transfer.freeze(net, phase.freeze or "backbone")
+            transfer.unfreeze(net)
         if not options.resume:
             shutil.rmtree(options.out / "checkpoint", ignore_errors=True)
         self._score("new head, untrained", net)
@@ -75,7 +78,7 @@ class _Job:
         done: list[str] = []
         try:
             for phase in phases:
-                self.say(f"training, {phase.name}: {phase.epochs} epochs")
+                self.say(f"training, {phase.name}: {_epochs(phase.epochs)}")
                 done.append(phase.name)
                 self._train(net, phase)
                 self._score(f"after training, {phase.name}", net)
@@ -219,7 +222,7 @@ class _Job:
         random.preset = net.preset
         epochs = self.options.head_epochs or self.options.epochs
         phase = _Phase("baseline", "backbone", epochs, self._head_lr())
-        self.say(f"baseline, a head on a frozen random network: {epochs} epochs")
+        self.say(f"baseline, a head on a frozen random network: {_epochs(epochs)}")
         self._train(random, phase, quiet=True)
         self._score("random head on a frozen random network", random)
 
@@ -274,6 +277,10 @@ class _Job:
         if self.options.workers is not None:
             return self.options.workers
         return 0 if self.options.data is None else min(4, os.cpu_count() or 1)
+
+
+def _epochs(count: int) -> str:
+    return "1 epoch" if count == 1 else f"{count} epochs"
 
 
 def _some(count: int, wanted: int = 5) -> list[int]:

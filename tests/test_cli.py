@@ -1,0 +1,311 @@
+"""The `convzoo` command: the whole job, one line an error, exit statuses."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from PIL import Image
+
+import convzoo
+from convzoo import datasets, training
+from convzoo.cli import command, main
+from convzoo.training import History
+
+QUICK = ["--model", "cifar_resnet20", "--weights", "none", "--head-epochs", "1", "--epochs", "1"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two classes of ten small images, dark and bright."""
+    root = tmp_path / "data"
+    for name, grey in (("dark", 20), ("bright", 200)):
+        (root / name).mkdir(parents=True)
+        for i in range(10):
+            Image.new("L", (9, 9), grey + 3 * i).save(root / name / f"{i}.png")
+    return root
+
+
+@pytest.fixture
+def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bundled digits, but few of them and 8 x 8 as they are, so that the job is quick."""
+    whole = datasets.digits()
+    few = whole._replace(
+        train=whole.train.subset(range(0, 1250, 25)),
+        val=whole.val.subset(range(0, 170, 8)),
+        test=whole.test.subset(range(0, 350, 12)) if whole.test else None,
+    )
+    monkeypatch.setattr("convzoo.datasets.digits", lambda: few)
+
+
+def quick(data: Path | None, out: Path, *more: str) -> list[str]:
+    given = [] if data is None else [str(data)]
+    # No worker processes: they would cost more than all the rest.
+    return ["finetune", *given, "--out", str(out), *QUICK, "--workers", "0", *more]
+
+
+def test_the_whole_job_on_the_digits(few_digits, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    arguments = ["--epochs", "1", "--head-epochs", "2", "--batch-size", "16"]
+    assert main(["finetune", "--out", str(out), *arguments]) == 0
+    said = capsys.readouterr().out
+    assert "network: cifar_resnet20, weights fashion_mnist" in said
+    for line in (
+        "new head, untrained",
+        "random head on a frozen random network",
+        "after training, head only",
+        "after training, whole network",
+    ):
+        assert said.count(line) == 2  # when it is known, and in the table at the end
+    assert "loaded back, it says" in said
+    assert {path.name for path in out.iterdir()} == {
+        *("README.md", "config.json", "confusion_matrix.png", "history.json"),
+        *("learning_curve.png", "model.safetensors"),
+    }
+    records = json.loads((out / "history.json").read_text())
+    histories = [History.from_dict(fields) for fields in records["histories"]]
+    assert [len(history.epochs) for history in histories] == [2, 1]
+    net = convzoo.load(out)
+    assert (net.num_classes, net.labels) == (10, tuple("0123456789"))
+    assert net.preset == convzoo.presets.FASHION_MNIST
+    result = training.Evaluation.from_dict(records["results"]["after training, whole network"])
+    assert training.evaluate(net, datasets.digits().test).confusion == result.confusion
+
+    # ... and the folder is what the other commands take.
+    Image.new("L", (8, 8)).save(tmp_path / "black.png")
+    assert main(["predict", str(out), str(tmp_path / "black.png"), "--top-k", "2", "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert entry["image"] == str(tmp_path / "black.png")
+    assert len(entry["predictions"]) == 2
+    assert set(entry["predictions"][0]) == {"label", "index", "probability"}
+    assert main(["evaluate", str(out), "--json"]) == 0
+    again = training.Evaluation.from_dict(json.loads(capsys.readouterr().out))
+    assert again.confusion == result.confusion
+
+
+def test_a_folder_of_images(folder: Path, tmp_path: Path, capsys) -> None:
+    (folder / "dark" / "broken.png").write_bytes(b"no image")
+    out = tmp_path / "out"
+    assert main(quick(folder, out)) == 2
+    assert "Error: " in (said := capsys.readouterr()).err
+    assert "broken.png: not an image" in said.err
+    assert main(quick(folder, out, "--on-error", "skip", "--augment", "trivialaugment")) == 0
+    said = capsys.readouterr()
+    assert "Warning: left out:" in said.err
+    assert "broken.png" in said.err
+    assert "images: 12 training, 4 validation, 4 test; 2 classes" in said.out
+    assert "random network" not in said.out
+    assert main(["predict", str(out), str(folder / "bright")]) == 0
+    assert capsys.readouterr().out.count(".png\n") == 10
+    assert main(["evaluate", str(out), str(folder), "--on-error", "skip"]) == 0
+    assert "20 images" in capsys.readouterr().out
+    picture = tmp_path / "confusion.png"
+    (folder / "dark" / "broken.png").unlink()
+    (folder / "dark").rename(folder / "dim")
+    assert main(["evaluate", str(out), str(folder), "--confusion", str(picture)]) == 2
+    assert "dim: not one of the known classes (bright, dark)" in capsys.readouterr().err
+    (folder / "bright").rename(folder / "light")
+    assert main(["evaluate", str(out), str(folder), "--confusion", str(picture)]) == 0
+    assert picture.exists()
+
+
+def test_quiet_is_quiet_and_the_backbone_can_stay(folder: Path, tmp_path: Path, capsys) -> None:
+    assert main(quick(folder, tmp_path / "one", "--quiet", "--freeze", "backbone")) == 0
+    assert capsys.readouterr() == ("", "")
+    (history,) = json.loads((tmp_path / "one" / "history.json").read_text())["histories"]
+    assert len(history["epochs"]) == 2  # one phase, with the epochs of both
+    # Going on from what was saved.
+    further = ["finetune", str(folder), "--model", str(tmp_path / "one"), "--workers", "0"]
+    further += ["--epochs", "1", "--head-epochs", "0", "--freeze", "up_to:layer2"]
+    assert main([*further, "--out", str(tmp_path / "two")]) == 0
+    one, two = convzoo.load(tmp_path / "one"), convzoo.load(tmp_path / "two")
+    moved = {k for k, v in one.state_dict().items() if not v.equal(two.state_dict()[k])}
+    assert {key.split(".")[0] for key in moved} == {"layer3", "fc"}
+    assert main([*further, "--weights", "x"]) == 2
+    assert "brings its own, got 'x'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_ctrl_c_keeps_the_best_network(
+    few_digits, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    fit, calls = training.fit, iter(range(10))
+
+    def interrupted(*args, on_epoch, **options):
+        def press(record) -> None:
+            on_epoch(record)
+            if next(calls) == after:
+                raise KeyboardInterrupt
+
+        return fit(*args, on_epoch=press, **options)
+
+    monkeypatch.setattr("convzoo.cli._run.fit", interrupted)
+    assert main(quick(None, tmp_path / "out", "--no-baseline")) == 130
+    assert "Interrupted; the best network so far is in" in capsys.readouterr().out
+    net = convzoo.load(tmp_path / "out")
+    assert net.labels == tuple("0123456789")
+    assert (tmp_path / "out" / "learning_curve.png").exists()
+    assert (tmp_path / "out" / "checkpoint").exists()
+    monkeypatch.setattr("convzoo.cli._run.fit", fit)
+    assert main(quick(None, tmp_path / "out", "--no-baseline", "--resume")) == 0
+    said = capsys.readouterr().out
+    assert said.count("epoch 1:") == 1 - after  # what was done is not done again
+    assert not (tmp_path / "out" / "checkpoint").exists()
+
+
+def test_a_full_disk_gets_one_line(folder: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    def full(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/model.safetensors")
+
+    monkeypatch.setattr("convzoo.hub.save", full)
+    assert main(quick(folder, tmp_path / "out")) == 2
+    assert capsys.readouterr().err == "Error: out/model.safetensors: the disk is full\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["finetune", "nowhere"], "nowhere: no such folder"),
+        (["finetune", "one"], "one: expected at least two classes, found only 'a'"),
+        (["finetune", "two"], "b: the class is empty: it has no image"),
+        (["finetune", "--model", "resnet19"], "unknown model 'resnet19': did you mean"),
+        (["finetune", "--weights", "fashion"], "fashion"),
+        (["finetune", "--model", "plain34"], "--weights: there are none for plain34"),
+        (["finetune", "--epochs", "0", "--head-epochs", "0"], "leaves nothing to do"),
+        (["finetune", "--freeze", "up_to:layer9"], "layer9"),
+        (["finetune", "--epochs", "many"], "'--epochs': 'many' is not a valid integer"),
+        (["finetune", "--colour"], "No such option"),
+        (["predict", "nowhere", "x.png"], "nowhere"),
+        (["predict", "cifar_resnet20.fashion_mnist", "x.png"], "x.png: no such file"),
+        (["predict", "cifar_resnet20.fashion_mnist", "two/b"], "two/b: the folder has no image"),
+        (["predict", "cifar_resnet20.fashion_mnist"], "Missing argument"),
+        (["evaluate", "cifar_resnet20.fashion_mnist"], "the model does not know digits, but"),
+        (["evaluate", "cifar_resnet20.fashion_mnist", "three"], "three: has 3 classes, none of"),
+        (["info", "resnet19"], "unknown model 'resnet19': did you mean"),
+        (["models", "xyz*"], "unknown model 'xyz*'"),
+        (["verify", "resnet50.a9"], "unknown weights 'resnet50.a9'"),
+        (["push", "nowhere", "me/boats"], "nowhere"),
+        (["trian"], "No such command"),
+    ],
+)
+def test_mistakes_get_a_message_and_status_2(
+    arguments, message, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("one/a", "two/a", "two/b", "three/a", "three/b", "three/c"):
+        Path(name).mkdir(parents=True)
+        if name != "two/b":
+            Image.new("L", (4, 4)).save(f"{name}/0.png")
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_an_unforeseen_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(pattern: str) -> list[str]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("convzoo.models.list_models", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["models"])
+
+
+def test_models_and_info(capsys) -> None:
+    assert main(["models", "resnet18"]) == 0
+    name, _family, year, _, *tags = capsys.readouterr().out.split()
+    assert (name, year) == ("resnet18", "2015")
+    assert "a1_in1k" in tags
+    assert main(["info", "cifar_resnet20"]) == 0
+    said = capsys.readouterr().out
+    assert "Deep Residual Learning" in said
+    assert "weights fashion_mnist: 10 classes" in said
+    assert "269,722" in said
+    assert main(["info", "resnet18", "--size", "64"]) == 0
+    assert "64" in capsys.readouterr().out
+
+
+def test_the_thin_commands(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["fetch", "cifar_resnet20.fashion_mnist"]) == 0
+    assert "cifar_resnet20.fashion_mnist: ok, " in capsys.readouterr().out
+    assert main(["verify", "cifar_resnet20.fashion_mnist"]) == 0
+    assert capsys.readouterr().out == "cifar_resnet20.fashion_mnist: ok\n"
+    given: dict[str, object] = {}
+
+    def push(net: convzoo.Classifier, repo_id: str, **options: object) -> str:
+        given.update(options, net=net.architecture, repo_id=repo_id)
+        return "a" * 40
+
+    monkeypatch.setattr("convzoo.hub.push", push)
+    arguments = ["cifar_resnet20.fashion_mnist", "me/boats", "--private", "--licence", "mit"]
+    assert main(["push", *arguments]) == 0
+    assert capsys.readouterr().out == f"hf-hub:me/boats@{'a' * 40}\n"
+    assert given == {
+        "net": "cifar_resnet20",
+        "repo_id": "me/boats",
+        "private": True,
+        "licence": "mit",
+        "message": None,
+        "dataset": None,
+    }
+
+
+def test_verify_fails_on_a_corrupt_file(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    from convzoo.hub import CachedWeights
+
+    entries = [CachedWeights("a.b", None, "ok", None), CachedWeights("c.d", None, "corrupt", None)]
+    monkeypatch.setattr("convzoo.hub.verify", lambda names: entries)
+    assert main(["verify"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "a.b: ok\nc.d: corrupt\n"
+    assert "c.d" in said.err
+
+
+def test_choices_are_those_of_the_library() -> None:
+    options = {option.name: option for option in command.commands["finetune"].params}
+    for name, literal in (
+        ("optimizer", training.OptimizerName),
+        ("schedule", training.Schedule),
+        ("mixed_precision", training.MixedPrecision),
+        ("on_error", datasets.OnError),
+    ):
+        assert set(options[name].type.choices) == set(get_args(literal))
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    # Without the package's own __init__, which imports the networks: what the command itself asks.
+    code = """
+import sys, types
+package = types.ModuleType("convzoo")
+package.__path__ = [sys.argv[1]]
+sys.modules["convzoo"] = package
+from convzoo.cli import main
+for arguments in (["--help"], *([name, "--help"] for name in sys.argv[2:]), ["finetune", "--x"]):
+    main(arguments)
+heavy = {"torch", "torchvision", "numpy", "accelerate", "matplotlib", "PIL"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    where = str(Path(convzoo.__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code, where, *command.commands],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--head-epochs" in done.stdout
+
+
+def test_python_m_convzoo_and_the_version(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["convzoo", "--version"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module("convzoo", run_name="__main__")
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"convzoo, version {convzoo.__version__}\n"
