@@ -41,8 +41,8 @@ def main(args: Sequence[str] | None = None) -> int:
     Example:
         >>> from convzoo.cli import main
         >>> main(["models", "lenet*"])
-        lenet5       lenet  1998  weights: fashion_mnist
-        lenet5_1998  lenet  1998
+        lenet5       LeNet  1998  weights: fashion_mnist
+        lenet5_1998  LeNet  1998
         0
     """
 

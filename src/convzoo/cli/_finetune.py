@@ -93,7 +93,7 @@ class Options:
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option("--lr", type=float, default=1e-3, show_default=True, help="Of the second phase.")
 @click.option(
-    "--head-lr", type=float, help="Of the first phase.  [default: 0.01; for the digits 0.05]"
+    "--head-lr", type=float, help="Of the first phase.  [default: 0.01; for the digits 0.1]"
 )
 @click.option("--weight-decay", type=float, help="[default: as fit takes for the optimizer]")
 @click.option(

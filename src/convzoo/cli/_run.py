@@ -229,7 +229,7 @@ class _Job:
     def _head_lr(self) -> float:
         if self.options.head_lr is not None:
             return self.options.head_lr
-        return 0.05 if self.options.data is None else 0.01
+        return 0.1 if self.options.data is None else 0.01
 
     def _keep(self, net: Classifier, phases: list[str]) -> None:
         """Write model, records and pictures; what a resumed run would need goes."""
