@@ -15,7 +15,6 @@ from convzoo.layers import (
     DropBlockConfig,
     DropBlockSchedule,
     DropConnectConv2d,
-    StochasticDepth,
     drop_block,
 )
 
@@ -191,7 +190,6 @@ def test_copies_and_pickles_and_survives_the_meta_device():
         DropBlock2d(0.3, 3, per_channel=False),
         DropConnectConv2d(4, 4, 3),
         DropConnectConv2d(4, 4, 3, per="batch"),
-        StochasticDepth(0.5),
     ],
     ids=repr,
 )

@@ -1,16 +1,16 @@
-"""StochasticDepth, and Monte Carlo dropout over every kind of dropout-like layer."""
+"""Monte Carlo dropout over every kind of dropout-like layer."""
 
 import math
 
 import pytest
 import torch
 from torch import nn
+from torchvision.ops import StochasticDepth
 
-from convzoo.errors import InputError, UnknownNameError
+from convzoo.errors import InputError
 from convzoo.layers import (
     DropBlock2d,
     DropConnectLinear,
-    StochasticDepth,
     apply_drop_connect,
     mc_dropout,
 )
@@ -19,45 +19,6 @@ from convzoo.layers import (
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
-
-
-def test_stochastic_depth_row_and_batch():
-    x = torch.ones(4000, 3, 2, 2)
-    row = StochasticDepth(0.2)(x)
-    each = row.flatten(1)
-    assert torch.equal(each.amin(1), each.amax(1))
-    assert set(each[:, 0].unique().tolist()) == {0.0, 1.25}
-    error = (0.2 * 0.8 / 4000) ** 0.5
-    assert (each[:, 0] == 0).double().mean().item() == pytest.approx(0.2, abs=4 * error)
-    batch = StochasticDepth(0.5, "batch")
-    outputs = [batch(x[:2]).unique().tolist() for _ in range(40)]
-    assert {tuple(o) for o in outputs} == {(0.0,), (2.0,)}
-
-
-def test_stochastic_depth_agrees_with_torchvision_where_nothing_is_random():
-    ops = pytest.importorskip("torchvision.ops")
-    x = torch.randn(5, 3)
-    for mode in ("row", "batch"):
-        for p in (0.0, 1.0):
-            assert torch.equal(StochasticDepth(p, mode)(x), ops.stochastic_depth(x, p, mode))
-
-
-def test_stochastic_depth_machinery():
-    x = torch.randn(6, 3, 2, 2).to(memory_format=torch.channels_last)
-    layer = StochasticDepth(0.5)
-    assert layer(x).is_contiguous(memory_format=torch.channels_last)
-    assert layer(x.bfloat16()).dtype is torch.bfloat16
-    seeded = [StochasticDepth(0.5, generator=torch.Generator().manual_seed(1))(x) for _ in "12"]
-    assert torch.equal(*seeded)
-    torch.compile(layer, fullgraph=True, backend="aot_eager")(x)
-    out = torch.vmap(layer, randomness="different")(torch.ones(50, 2, 3))
-    assert len(out.flatten(1).unique(dim=0)) > 1
-    assert layer.eval()(x) is x
-    assert StochasticDepth(0.0)(x) is x
-    with pytest.raises(InputError, match="p: expected"):
-        StochasticDepth(1.2)
-    with pytest.raises(UnknownNameError, match="did you mean 'row'"):
-        StochasticDepth(0.1, "rows")
 
 
 class Switch(nn.Module):
@@ -93,7 +54,7 @@ def test_uncertainty_of_the_two_extreme_cases():
         nn.Dropout(0.5),
         nn.Dropout2d(0.5),
         DropBlock2d(0.5, 2),
-        StochasticDepth(0.5),
+        StochasticDepth(0.5, "row"),
         DropConnectLinear(4, 4, p=0.5),
     ],
     ids=lambda layer: type(layer).__name__,

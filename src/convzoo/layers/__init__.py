@@ -14,7 +14,6 @@ from convzoo.layers.drop_block_schedule import DropBlockSchedule
 from convzoo.layers.drop_connect import DropConnectConv2d, DropConnectLinear
 from convzoo.layers.local_response_norm import LocalResponseNorm, local_response_norm
 from convzoo.layers.mc_dropout import MCDropout, mc_dropout
-from convzoo.layers.stochastic_depth import StochasticDepth
 
 __all__ = [
     "DropBlock1d",
@@ -26,7 +25,6 @@ __all__ = [
     "DropConnectLinear",
     "LocalResponseNorm",
     "MCDropout",
-    "StochasticDepth",
     "apply_drop_connect",
     "drop_block",
     "drop_block_fraction",

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from convzoo._heads import DropoutConv2d, DropoutLinear
 from convzoo.errors import InputError
 from convzoo.layers.drop_block import DropBlock1d, DropBlock2d, DropBlock3d
 from convzoo.layers.drop_connect import DropConnectConv2d, DropConnectLinear
-from convzoo.layers.stochastic_depth import StochasticDepth
 
 _DROPOUT_LIKE = (
     nn.Dropout,
@@ -31,7 +31,8 @@ _DROPOUT_LIKE = (
     DropBlock3d,
     DropConnectLinear,
     DropConnectConv2d,
-    StochasticDepth,
+    DropoutLinear,
+    DropoutConv2d,
 )
 # Of torchvision and timm; by name, since neither is imported for this.
 _DROPOUT_LIKE_NAMES = {"StochasticDepth", "DropBlock2d", "DropBlock3d", "DropPath", "PatchDropout"}
