@@ -143,9 +143,9 @@ class AlexNet(Classifier):
                 reached *= 2
                 path = f"features.{len(layers) - 1}"
                 stages.append(Stage(f"pool{number}", path, channels, reached))
-        self.features = nn.Sequential(*layers)
-        self.avgpool = nn.AdaptiveAvgPool2d(_GRID)
-        self.classifier = nn.Sequential(
+        self.features: nn.Sequential = nn.Sequential(*layers)
+        self.avgpool: nn.AdaptiveAvgPool2d = nn.AdaptiveAvgPool2d(_GRID)
+        self.classifier: nn.Sequential = nn.Sequential(
             nn.Dropout(dropout),
             nn.Linear(channels * _GRID * _GRID, _HIDDEN),
             nn.ReLU(inplace),
@@ -156,7 +156,7 @@ class AlexNet(Classifier):
         )
         self.in_channels = in_channels
         self.num_features = channels
-        self.stages = tuple(stages)
+        self.stages: tuple[Stage, ...] = tuple(stages)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, 224, 224) -> (B, 256, 6, 6)."""
@@ -187,7 +187,7 @@ class TowerNorm(nn.Module):
     def __init__(self, towers: int) -> None:
         super().__init__()
         self.towers: int = towers
-        self.norm = LocalResponseNorm(5, 1e-4, 0.75, 2.0, alpha_mode="sum")
+        self.norm: LocalResponseNorm = LocalResponseNorm(5, 1e-4, 0.75, 2.0, alpha_mode="sum")
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -240,7 +240,9 @@ class AlexNet2012(Classifier):
         if towers not in (1, 2):
             raise InputError(f"towers: expected 1 or 2, got {towers!r}")
         self.towers: int = towers
-        self.pad = nn.ZeroPad2d((0, 3, 0, 3))  # to the right and below; see the top of this file
+        self.pad: nn.ZeroPad2d = nn.ZeroPad2d(
+            (0, 3, 0, 3)
+        )  # to the right and below; see the top of this file
         stages: list[Stage] = []
         channels, reached = in_channels, 1
         for number, row in enumerate(_TWO_TOWERS, 1):
@@ -259,17 +261,17 @@ class AlexNet2012(Classifier):
                 self.add_module(f"pool{number}", nn.MaxPool2d(3, stride=2))
                 reached *= 2
                 stages.append(Stage(f"pool{number}", f"pool{number}", channels, reached))
-        self.avgpool = nn.AdaptiveAvgPool2d(_GRID)
-        self.fc6 = nn.Linear(channels * _GRID * _GRID, _HIDDEN)
-        self.relu6 = nn.ReLU(inplace)
-        self.drop6 = nn.Dropout(dropout)
-        self.fc7 = nn.Linear(_HIDDEN, _HIDDEN)
-        self.relu7 = nn.ReLU(inplace)
-        self.drop7 = nn.Dropout(dropout)
-        self.fc8 = nn.Linear(_HIDDEN, num_classes)
+        self.avgpool: nn.AdaptiveAvgPool2d = nn.AdaptiveAvgPool2d(_GRID)
+        self.fc6: nn.Linear = nn.Linear(channels * _GRID * _GRID, _HIDDEN)
+        self.relu6: nn.ReLU = nn.ReLU(inplace)
+        self.drop6: nn.Dropout = nn.Dropout(dropout)
+        self.fc7: nn.Linear = nn.Linear(_HIDDEN, _HIDDEN)
+        self.relu7: nn.ReLU = nn.ReLU(inplace)
+        self.drop7: nn.Dropout = nn.Dropout(dropout)
+        self.fc8: nn.Linear = nn.Linear(_HIDDEN, num_classes)
         self.in_channels = in_channels
         self.num_features = channels
-        self.stages = tuple(stages)
+        self.stages: tuple[Stage, ...] = tuple(stages)
         self.reset_parameters()
 
     def forward_features(self, x: Tensor) -> Tensor:

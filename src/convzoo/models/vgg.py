@@ -32,7 +32,7 @@ from convzoo._heads import DropoutLinear
 from convzoo._registry import ModelInfo, Paper
 from convzoo.errors import InputError
 from convzoo.layers import LocalResponseNorm
-from convzoo.presets import IMAGENET
+from convzoo.presets import IMAGENET, Preset
 
 VGGName = Literal[
     "vgg11",
@@ -151,9 +151,9 @@ class VGG(Classifier):
             # The pooled map is no ReLU's input, so nothing overwrites what a stage returns.
             layers.append(nn.MaxPool2d(2))
             stages.append(Stage(f"block{number}", f"features.{len(layers) - 1}", width, 2**number))
-        self.features = nn.Sequential(*layers)
-        self.avgpool = nn.AdaptiveAvgPool2d(grid)
-        self.classifier = nn.Sequential(
+        self.features: nn.Sequential = nn.Sequential(*layers)
+        self.avgpool: nn.AdaptiveAvgPool2d = nn.AdaptiveAvgPool2d(grid)
+        self.classifier: nn.Sequential = nn.Sequential(
             nn.Linear(channels * grid * grid, hidden),
             nn.ReLU(inplace),
             nn.Dropout(dropout),
@@ -165,8 +165,8 @@ class VGG(Classifier):
         self.in_channels = in_channels
         self.num_features = channels
         self.grid = grid
-        self.min_size = 2 ** len(blocks)  # every block halves the map
-        self.stages = tuple(stages)
+        self.min_size: int = 2 ** len(blocks)  # every block halves the map
+        self.stages: tuple[Stage, ...] = tuple(stages)
         self.reset_parameters()
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -210,9 +210,9 @@ class FullyConvolutionalVGG(Classifier):
 
     def __init__(self, net: VGG) -> None:
         super().__init__()
-        self.features = copy.deepcopy(net.features)
+        self.features: nn.Sequential = copy.deepcopy(net.features)
         fc6, relu6, drop6, fc7, relu7, drop7, fc8 = net.classifier
-        self.classifier = nn.Sequential(
+        self.classifier: nn.Sequential = nn.Sequential(
             _as_conv(fc6, net.grid),
             copy.deepcopy(relu6),
             copy.deepcopy(drop6),
@@ -221,12 +221,12 @@ class FullyConvolutionalVGG(Classifier):
             copy.deepcopy(drop7),
             _as_conv(fc8, 1),
         )
-        self.in_channels = net.in_channels
-        self.num_features = net.num_features
-        self.min_size = net.grid * net.stages[-1].stride
-        self.stages = net.stages
-        self.preset = net.preset
-        self.labels = net.labels
+        self.in_channels: int = net.in_channels
+        self.num_features: int = net.num_features
+        self.min_size: int = net.grid * net.stages[-1].stride
+        self.stages: tuple[Stage, ...] = net.stages
+        self.preset: Preset | None = net.preset
+        self.labels: tuple[str, ...] | None = net.labels
         self.train(net.training)
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -298,22 +298,22 @@ def to_fully_convolutional(net: VGG) -> FullyConvolutionalVGG:
     return FullyConvolutionalVGG(net)
 
 
-def _as_conv(layer: nn.Module, kernel: int) -> nn.Module:
+def _as_conv(layer: nn.Module, kernel: int) -> nn.Conv2d:
     """The convolution that computes what a linear layer computes of a `kernel` x `kernel` map."""
     if not isinstance(layer, nn.Linear):
         raise InputError(f"net: expected linear layers in its head, got {type(layer).__name__}")
     channels = layer.in_features // kernel**2
     with torch.device("meta"):
-        conv: nn.Module = nn.Conv2d(channels, layer.out_features, kernel)
+        conv: nn.Conv2d
+        if isinstance(layer, DropoutLinear):  # only ever the last layer, whose kernel is 1 x 1
+            conv = DropoutConv2d(channels, layer.out_features, layer.p)
+        else:
+            conv = nn.Conv2d(channels, layer.out_features, kernel)
     weight = layer.weight.detach().clone().view(layer.out_features, channels, kernel, kernel)
-    state = {"weight": weight}
-    if layer.bias is not None:
-        state["bias"] = layer.bias.detach().clone()
+    state = {"weight": weight, "bias": layer.bias.detach().clone()}
     conv.load_state_dict(state, assign=True)
     for name, parameter in layer.named_parameters():  # what was frozen stays frozen
         conv.get_parameter(name).requires_grad_(parameter.requires_grad)
-    if isinstance(layer, DropoutLinear):
-        conv = nn.Sequential(nn.Dropout(layer.p), conv)
     return conv
 
 

@@ -137,11 +137,11 @@ class GoogLeNetAux(nn.Module):
     ) -> None:
         super().__init__()
         self.adaptive: bool = batch_norm
-        self.conv = ConvUnit(in_channels, 128, 1, batch_norm=batch_norm, inplace=inplace)
-        self.fc1 = nn.Linear(128 * 4 * 4, 1024)
+        self.conv: ConvUnit = ConvUnit(in_channels, 128, 1, batch_norm=batch_norm, inplace=inplace)
+        self.fc1: nn.Linear = nn.Linear(128 * 4 * 4, 1024)
         self.inplace: bool = inplace
-        self.dropout = nn.Dropout(dropout)
-        self.fc2 = nn.Linear(1024, num_classes)
+        self.dropout: nn.Dropout = nn.Dropout(dropout)
+        self.fc2: nn.Linear = nn.Linear(1024, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> class scores (B, num_classes)."""
@@ -166,9 +166,9 @@ class InceptionV3Aux(nn.Module):
 
     def __init__(self, in_channels: int, num_classes: int, *, inplace: bool = True) -> None:
         super().__init__()
-        self.conv0 = ConvUnit(in_channels, 128, 1, inplace=inplace)
-        self.conv1 = ConvUnit(128, 768, 5, inplace=inplace)
-        self.fc = nn.Linear(768, num_classes)
+        self.conv0: ConvUnit = ConvUnit(in_channels, 128, 1, inplace=inplace)
+        self.conv1: ConvUnit = ConvUnit(128, 768, 5, inplace=inplace)
+        self.fc: nn.Linear = nn.Linear(768, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> class scores (B, num_classes)."""

@@ -43,7 +43,7 @@ class ConvUnit(nn.Module):
         inplace: bool = True,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
+        self.conv: nn.Conv2d = nn.Conv2d(
             in_channels,
             out_channels,
             kernel_size,
@@ -51,7 +51,9 @@ class ConvUnit(nn.Module):
             padding=padding,
             bias=not batch_norm,
         )
-        self.bn = nn.BatchNorm2d(out_channels, eps=0.001) if batch_norm else None
+        self.bn: nn.BatchNorm2d | None = (
+            nn.BatchNorm2d(out_channels, eps=0.001) if batch_norm else None
+        )
         self.inplace: bool = inplace
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,11 +127,11 @@ class InceptionNaive(_Module):
                 inplace=inplace,
             )
 
-        self.branch1 = conv(ch1x1, 1)
-        self.branch2 = conv(ch3x3, 3)
-        self.branch3 = conv(ch5x5, 5)
-        self.branch4 = nn.MaxPool2d(3, stride=1, padding=1)
-        self.out_channels = ch1x1 + ch3x3 + ch5x5 + in_channels
+        self.branch1: ConvUnit = conv(ch1x1, 1)
+        self.branch2: ConvUnit = conv(ch3x3, 3)
+        self.branch3: ConvUnit = conv(ch5x5, 5)
+        self.branch4: nn.MaxPool2d = nn.MaxPool2d(3, stride=1, padding=1)
+        self.out_channels: int = ch1x1 + ch3x3 + ch5x5 + in_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, ch1x1 + ch3x3 + ch5x5 + in_channels, H, W)."""
@@ -188,15 +190,17 @@ class InceptionReduced(_Module):
                 inplace=inplace,
             )
 
-        self.branch1 = conv(in_channels, ch1x1)
-        self.branch2 = nn.Sequential(conv(in_channels, ch3x3_reduce), conv(ch3x3_reduce, ch3x3, 3))
-        self.branch3 = nn.Sequential(
+        self.branch1: ConvUnit = conv(in_channels, ch1x1)
+        self.branch2: nn.Sequential = nn.Sequential(
+            conv(in_channels, ch3x3_reduce), conv(ch3x3_reduce, ch3x3, 3)
+        )
+        self.branch3: nn.Sequential = nn.Sequential(
             conv(in_channels, ch5x5_reduce), conv(ch5x5_reduce, ch5x5, kernel5)
         )
-        self.branch4 = nn.Sequential(
+        self.branch4: nn.Sequential = nn.Sequential(
             nn.MaxPool2d(3, stride=1, padding=1), conv(in_channels, pool_proj)
         )
-        self.out_channels = ch1x1 + ch3x3 + ch5x5 + pool_proj
+        self.out_channels: int = ch1x1 + ch3x3 + ch5x5 + pool_proj
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, ch1x1 + ch3x3 + ch5x5 + pool_proj, H, W)."""
@@ -222,14 +226,14 @@ class InceptionA(_Module):
 
     def __init__(self, in_channels: int, pool_features: int, *, inplace: bool = True) -> None:
         super().__init__()
-        self.branch1x1 = ConvUnit(in_channels, 64, 1, inplace=inplace)
-        self.branch5x5_1 = ConvUnit(in_channels, 48, 1, inplace=inplace)
-        self.branch5x5_2 = ConvUnit(48, 64, 5, padding=2, inplace=inplace)
-        self.branch3x3dbl_1 = ConvUnit(in_channels, 64, 1, inplace=inplace)
-        self.branch3x3dbl_2 = ConvUnit(64, 96, 3, padding=1, inplace=inplace)
-        self.branch3x3dbl_3 = ConvUnit(96, 96, 3, padding=1, inplace=inplace)
-        self.branch_pool = ConvUnit(in_channels, pool_features, 1, inplace=inplace)
-        self.out_channels = 64 + 64 + 96 + pool_features
+        self.branch1x1: ConvUnit = ConvUnit(in_channels, 64, 1, inplace=inplace)
+        self.branch5x5_1: ConvUnit = ConvUnit(in_channels, 48, 1, inplace=inplace)
+        self.branch5x5_2: ConvUnit = ConvUnit(48, 64, 5, padding=2, inplace=inplace)
+        self.branch3x3dbl_1: ConvUnit = ConvUnit(in_channels, 64, 1, inplace=inplace)
+        self.branch3x3dbl_2: ConvUnit = ConvUnit(64, 96, 3, padding=1, inplace=inplace)
+        self.branch3x3dbl_3: ConvUnit = ConvUnit(96, 96, 3, padding=1, inplace=inplace)
+        self.branch_pool: ConvUnit = ConvUnit(in_channels, pool_features, 1, inplace=inplace)
+        self.out_channels: int = 64 + 64 + 96 + pool_features
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, 224 + pool_features, H, W)."""
@@ -250,11 +254,11 @@ class InceptionB(_Module):
 
     def __init__(self, in_channels: int, *, inplace: bool = True) -> None:
         super().__init__()
-        self.branch3x3 = ConvUnit(in_channels, 384, 3, stride=2, inplace=inplace)
-        self.branch3x3dbl_1 = ConvUnit(in_channels, 64, 1, inplace=inplace)
-        self.branch3x3dbl_2 = ConvUnit(64, 96, 3, padding=1, inplace=inplace)
-        self.branch3x3dbl_3 = ConvUnit(96, 96, 3, stride=2, inplace=inplace)
-        self.out_channels = 384 + 96 + in_channels
+        self.branch3x3: ConvUnit = ConvUnit(in_channels, 384, 3, stride=2, inplace=inplace)
+        self.branch3x3dbl_1: ConvUnit = ConvUnit(in_channels, 64, 1, inplace=inplace)
+        self.branch3x3dbl_2: ConvUnit = ConvUnit(64, 96, 3, padding=1, inplace=inplace)
+        self.branch3x3dbl_3: ConvUnit = ConvUnit(96, 96, 3, stride=2, inplace=inplace)
+        self.out_channels: int = 384 + 96 + in_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, 480 + in_channels, (H - 1) // 2, (W - 1) // 2)."""
@@ -283,16 +287,16 @@ class InceptionC(_Module):
         def column(channels: int, filters: int) -> ConvUnit:
             return ConvUnit(channels, filters, (7, 1), padding=(3, 0), inplace=inplace)
 
-        self.branch1x1 = ConvUnit(in_channels, 192, 1, inplace=inplace)
-        self.branch7x7_1 = ConvUnit(in_channels, c7, 1, inplace=inplace)
-        self.branch7x7_2 = row(c7, c7)
-        self.branch7x7_3 = column(c7, 192)
-        self.branch7x7dbl_1 = ConvUnit(in_channels, c7, 1, inplace=inplace)
-        self.branch7x7dbl_2 = column(c7, c7)
-        self.branch7x7dbl_3 = row(c7, c7)
-        self.branch7x7dbl_4 = column(c7, c7)
-        self.branch7x7dbl_5 = row(c7, 192)
-        self.branch_pool = ConvUnit(in_channels, 192, 1, inplace=inplace)
+        self.branch1x1: ConvUnit = ConvUnit(in_channels, 192, 1, inplace=inplace)
+        self.branch7x7_1: ConvUnit = ConvUnit(in_channels, c7, 1, inplace=inplace)
+        self.branch7x7_2: ConvUnit = row(c7, c7)
+        self.branch7x7_3: ConvUnit = column(c7, 192)
+        self.branch7x7dbl_1: ConvUnit = ConvUnit(in_channels, c7, 1, inplace=inplace)
+        self.branch7x7dbl_2: ConvUnit = column(c7, c7)
+        self.branch7x7dbl_3: ConvUnit = row(c7, c7)
+        self.branch7x7dbl_4: ConvUnit = column(c7, c7)
+        self.branch7x7dbl_5: ConvUnit = row(c7, 192)
+        self.branch_pool: ConvUnit = ConvUnit(in_channels, 192, 1, inplace=inplace)
         self.out_channels = 4 * 192
 
     def forward(self, x: Tensor) -> Tensor:
@@ -315,13 +319,13 @@ class InceptionD(_Module):
 
     def __init__(self, in_channels: int, *, inplace: bool = True) -> None:
         super().__init__()
-        self.branch3x3_1 = ConvUnit(in_channels, 192, 1, inplace=inplace)
-        self.branch3x3_2 = ConvUnit(192, 320, 3, stride=2, inplace=inplace)
-        self.branch7x7x3_1 = ConvUnit(in_channels, 192, 1, inplace=inplace)
-        self.branch7x7x3_2 = ConvUnit(192, 192, (1, 7), padding=(0, 3), inplace=inplace)
-        self.branch7x7x3_3 = ConvUnit(192, 192, (7, 1), padding=(3, 0), inplace=inplace)
-        self.branch7x7x3_4 = ConvUnit(192, 192, 3, stride=2, inplace=inplace)
-        self.out_channels = 320 + 192 + in_channels
+        self.branch3x3_1: ConvUnit = ConvUnit(in_channels, 192, 1, inplace=inplace)
+        self.branch3x3_2: ConvUnit = ConvUnit(192, 320, 3, stride=2, inplace=inplace)
+        self.branch7x7x3_1: ConvUnit = ConvUnit(in_channels, 192, 1, inplace=inplace)
+        self.branch7x7x3_2: ConvUnit = ConvUnit(192, 192, (1, 7), padding=(0, 3), inplace=inplace)
+        self.branch7x7x3_3: ConvUnit = ConvUnit(192, 192, (7, 1), padding=(3, 0), inplace=inplace)
+        self.branch7x7x3_4: ConvUnit = ConvUnit(192, 192, 3, stride=2, inplace=inplace)
+        self.out_channels: int = 320 + 192 + in_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, 512 + in_channels, (H - 1) // 2, (W - 1) // 2)."""
@@ -349,15 +353,15 @@ class InceptionE(_Module):
         def column() -> ConvUnit:
             return ConvUnit(384, 384, (3, 1), padding=(1, 0), inplace=inplace)
 
-        self.branch1x1 = ConvUnit(in_channels, 320, 1, inplace=inplace)
-        self.branch3x3_1 = ConvUnit(in_channels, 384, 1, inplace=inplace)
-        self.branch3x3_2a = row()
-        self.branch3x3_2b = column()
-        self.branch3x3dbl_1 = ConvUnit(in_channels, 448, 1, inplace=inplace)
-        self.branch3x3dbl_2 = ConvUnit(448, 384, 3, padding=1, inplace=inplace)
-        self.branch3x3dbl_3a = row()
-        self.branch3x3dbl_3b = column()
-        self.branch_pool = ConvUnit(in_channels, 192, 1, inplace=inplace)
+        self.branch1x1: ConvUnit = ConvUnit(in_channels, 320, 1, inplace=inplace)
+        self.branch3x3_1: ConvUnit = ConvUnit(in_channels, 384, 1, inplace=inplace)
+        self.branch3x3_2a: ConvUnit = row()
+        self.branch3x3_2b: ConvUnit = column()
+        self.branch3x3dbl_1: ConvUnit = ConvUnit(in_channels, 448, 1, inplace=inplace)
+        self.branch3x3dbl_2: ConvUnit = ConvUnit(448, 384, 3, padding=1, inplace=inplace)
+        self.branch3x3dbl_3a: ConvUnit = row()
+        self.branch3x3dbl_3b: ConvUnit = column()
+        self.branch_pool: ConvUnit = ConvUnit(in_channels, 192, 1, inplace=inplace)
         self.out_channels = 320 + 4 * 384 + 192
 
     def forward(self, x: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ weights (`transform_input`). Here that is the preset's affair: see `fold_input_a
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Unpack, overload
 
 import torch
@@ -157,34 +158,36 @@ class GoogLeNet(Classifier):
             )
 
         large = stem == "imagenet"
-        self.conv1 = conv(in_channels, 64, 7, 2) if large else conv(in_channels, 64, 3)
-        self.maxpool1 = halve() if large else nn.Identity()
-        self.norm1 = norm()
-        self.conv2 = conv(64, 64, 1)
-        self.conv3 = conv(64, 192, 3)
-        self.norm2 = norm()
-        self.maxpool2 = halve() if large else nn.Identity()
-        self.inception3a = inception(192, "inception3a")
-        self.inception3b = inception(256, "inception3b")
-        self.maxpool3 = halve()
-        self.inception4a = inception(480, "inception4a")
-        self.inception4b = inception(512, "inception4b")
-        self.inception4c = inception(512, "inception4c")
-        self.inception4d = inception(512, "inception4d")
-        self.inception4e = inception(528, "inception4e")
-        self.maxpool4 = nn.MaxPool2d(pool4, stride=2, ceil_mode=True)
-        self.inception5a = inception(832, "inception5a")
-        self.inception5b = inception(832, "inception5b")
+        self.conv1: ConvUnit = conv(in_channels, 64, 7, 2) if large else conv(in_channels, 64, 3)
+        self.maxpool1: nn.Module | nn.Identity = halve() if large else nn.Identity()
+        self.norm1: nn.Module = norm()
+        self.conv2: ConvUnit = conv(64, 64, 1)
+        self.conv3: ConvUnit = conv(64, 192, 3)
+        self.norm2: nn.Module = norm()
+        self.maxpool2: nn.Module | nn.Identity = halve() if large else nn.Identity()
+        self.inception3a: InceptionReduced = inception(192, "inception3a")
+        self.inception3b: InceptionReduced = inception(256, "inception3b")
+        self.maxpool3: nn.Module = halve()
+        self.inception4a: InceptionReduced = inception(480, "inception4a")
+        self.inception4b: InceptionReduced = inception(512, "inception4b")
+        self.inception4c: InceptionReduced = inception(512, "inception4c")
+        self.inception4d: InceptionReduced = inception(512, "inception4d")
+        self.inception4e: InceptionReduced = inception(528, "inception4e")
+        self.maxpool4: nn.MaxPool2d = nn.MaxPool2d(pool4, stride=2, ceil_mode=True)
+        self.inception5a: InceptionReduced = inception(832, "inception5a")
+        self.inception5b: InceptionReduced = inception(832, "inception5b")
         self._make_aux_heads(num_classes, batch_norm, dropout_aux, inplace)
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(1024, num_classes)
+        self.avgpool: nn.AdaptiveAvgPool2d = nn.AdaptiveAvgPool2d(1)
+        self.dropout: nn.Dropout = nn.Dropout(dropout)
+        self.fc: nn.Linear = nn.Linear(1024, num_classes)
 
-        self.batch_norm, self.in_channels, self.num_features = batch_norm, in_channels, 1024
+        self.batch_norm: bool = batch_norm
+        self.in_channels: int = in_channels
+        self.num_features: int = 1024
         # Every pooling must keep one full step: 2 pixels before the last 3x3, counted back.
         self.min_size = (15 if large else 2) if pool4 == 2 else (31 if large else 4)
         stride = 8 if large else 1  # of the first module
-        self.stages = (
+        self.stages: tuple[Stage, ...] = (
             Stage("conv1", "conv1", 64, 2 if large else 1),
             Stage("conv3", "conv3", 192, 4 if large else 1),
             Stage("inception3b", "inception3b", 480, stride),
@@ -281,7 +284,9 @@ class GoogLeNetWithAux(GoogLeNet):
             The same network, typed as what it now is: one that always returns a tensor.
         """
         self.aux1 = self.aux2 = None
-        self.options = {k: v for k, v in self.options.items() if k != "aux_heads"}
+        self.options: Mapping[str, object] = {
+            k: v for k, v in self.options.items() if k != "aux_heads"
+        }
         return self
 
     # More than a tensor, because its caller asked for it: what mypy is told to overlook.

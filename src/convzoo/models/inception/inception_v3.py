@@ -22,6 +22,7 @@ folds another preset's into the first convolution.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Unpack, overload
 
 import torch
@@ -93,32 +94,32 @@ class InceptionV3(Classifier):
     ) -> None:
         super().__init__()
         # The names are those of the authors' TensorFlow code.
-        self.Conv2d_1a_3x3 = ConvUnit(in_channels, 32, 3, stride=2, inplace=inplace)
-        self.Conv2d_2a_3x3 = ConvUnit(32, 32, 3, inplace=inplace)
-        self.Conv2d_2b_3x3 = ConvUnit(32, 64, 3, padding=1, inplace=inplace)
-        self.maxpool1 = nn.MaxPool2d(3, stride=2)
-        self.Conv2d_3b_1x1 = ConvUnit(64, 80, 1, inplace=inplace)
-        self.Conv2d_4a_3x3 = ConvUnit(80, 192, 3, inplace=inplace)
-        self.maxpool2 = nn.MaxPool2d(3, stride=2)
-        self.Mixed_5b = InceptionA(192, pool_features=32, inplace=inplace)
-        self.Mixed_5c = InceptionA(256, pool_features=64, inplace=inplace)
-        self.Mixed_5d = InceptionA(288, pool_features=64, inplace=inplace)
-        self.Mixed_6a = InceptionB(288, inplace=inplace)
-        self.Mixed_6b = InceptionC(768, channels_7x7=128, inplace=inplace)
-        self.Mixed_6c = InceptionC(768, channels_7x7=160, inplace=inplace)
-        self.Mixed_6d = InceptionC(768, channels_7x7=160, inplace=inplace)
-        self.Mixed_6e = InceptionC(768, channels_7x7=192, inplace=inplace)
+        self.Conv2d_1a_3x3: ConvUnit = ConvUnit(in_channels, 32, 3, stride=2, inplace=inplace)
+        self.Conv2d_2a_3x3: ConvUnit = ConvUnit(32, 32, 3, inplace=inplace)
+        self.Conv2d_2b_3x3: ConvUnit = ConvUnit(32, 64, 3, padding=1, inplace=inplace)
+        self.maxpool1: nn.MaxPool2d = nn.MaxPool2d(3, stride=2)
+        self.Conv2d_3b_1x1: ConvUnit = ConvUnit(64, 80, 1, inplace=inplace)
+        self.Conv2d_4a_3x3: ConvUnit = ConvUnit(80, 192, 3, inplace=inplace)
+        self.maxpool2: nn.MaxPool2d = nn.MaxPool2d(3, stride=2)
+        self.Mixed_5b: InceptionA = InceptionA(192, pool_features=32, inplace=inplace)
+        self.Mixed_5c: InceptionA = InceptionA(256, pool_features=64, inplace=inplace)
+        self.Mixed_5d: InceptionA = InceptionA(288, pool_features=64, inplace=inplace)
+        self.Mixed_6a: InceptionB = InceptionB(288, inplace=inplace)
+        self.Mixed_6b: InceptionC = InceptionC(768, channels_7x7=128, inplace=inplace)
+        self.Mixed_6c: InceptionC = InceptionC(768, channels_7x7=160, inplace=inplace)
+        self.Mixed_6d: InceptionC = InceptionC(768, channels_7x7=160, inplace=inplace)
+        self.Mixed_6e: InceptionC = InceptionC(768, channels_7x7=192, inplace=inplace)
         self._make_aux_head(num_classes, inplace)
-        self.Mixed_7a = InceptionD(768, inplace=inplace)
-        self.Mixed_7b = InceptionE(1280, inplace=inplace)
-        self.Mixed_7c = InceptionE(2048, inplace=inplace)
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(2048, num_classes)
+        self.Mixed_7a: InceptionD = InceptionD(768, inplace=inplace)
+        self.Mixed_7b: InceptionE = InceptionE(1280, inplace=inplace)
+        self.Mixed_7c: InceptionE = InceptionE(2048, inplace=inplace)
+        self.avgpool: nn.AdaptiveAvgPool2d = nn.AdaptiveAvgPool2d(1)
+        self.dropout: nn.Dropout = nn.Dropout(dropout)
+        self.fc: nn.Linear = nn.Linear(2048, num_classes)
 
         self.in_channels = in_channels
         self.num_features = 2048
-        self.stages = (
+        self.stages: tuple[Stage, ...] = (
             Stage("Conv2d_2b_3x3", "Conv2d_2b_3x3", 64, 2),
             Stage("Conv2d_4a_3x3", "Conv2d_4a_3x3", 192, 4),
             Stage("Mixed_5d", "Mixed_5d", 288, 8),
@@ -200,7 +201,9 @@ class InceptionV3WithAux(InceptionV3):
             The same network, typed as what it now is: one that always returns a tensor.
         """
         self.AuxLogits = None
-        self.options = {k: v for k, v in self.options.items() if k != "aux_heads"}
+        self.options: Mapping[str, object] = {
+            k: v for k, v in self.options.items() if k != "aux_heads"
+        }
         return self
 
     # More than a tensor, because its caller asked for it: what mypy is told to overlook.

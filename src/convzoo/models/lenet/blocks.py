@@ -76,8 +76,8 @@ class Subsampling(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.coefficient = nn.Parameter(torch.empty(channels))
-        self.bias = nn.Parameter(torch.empty(channels))
+        self.coefficient: nn.Parameter = nn.Parameter(torch.empty(channels))
+        self.bias: nn.Parameter = nn.Parameter(torch.empty(channels))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -110,9 +110,11 @@ class SparseConv2d(nn.Module):
 
     def __init__(self, table: Sequence[Sequence[int]], kernel_size: int) -> None:
         super().__init__()
-        self.table = tuple(tuple(sources) for sources in table)
-        self.weight = nn.Parameter(torch.empty(sum(map(len, table)), kernel_size, kernel_size))
-        self.bias = nn.Parameter(torch.empty(len(table)))
+        self.table: tuple[tuple[int, ...], ...] = tuple(tuple(sources) for sources in table)
+        self.weight: nn.Parameter = nn.Parameter(
+            torch.empty(sum(map(len, table)), kernel_size, kernel_size)
+        )
+        self.bias: nn.Parameter = nn.Parameter(torch.empty(len(table)))
         channels = 1 + max(max(sources) for sources in self.table)
         # Which kernel links which maps, (out, in); where there is no link, one past the last.
         self.links: Tensor = nn.Buffer(torch.empty(len(table), channels, dtype=torch.int64))

@@ -123,21 +123,22 @@ class LeNet5(Classifier):
         if input_size not in (28, 32):
             raise InputError(f"input_size: expected 28 or 32 pixels, got {input_size!r}")
         squash, subsample = _ACTIVATIONS[activation], _POOLS[pool]
-        self.conv1 = nn.Conv2d(in_channels, 6, 5, padding=(32 - input_size) // 2)
-        self.act1 = squash()
-        self.pool1 = subsample(2)
-        self.conv2 = nn.Conv2d(6, 16, 5)
-        self.act2 = squash()
-        self.pool2 = subsample(2)
-        self.fc1 = nn.Linear(16 * 5 * 5, 120)
-        self.act3 = squash()
-        self.fc2 = nn.Linear(120, 84)
-        self.act4 = squash()
-        self.fc3 = nn.Linear(84, num_classes)
+        self.conv1: nn.Conv2d = nn.Conv2d(in_channels, 6, 5, padding=(32 - input_size) // 2)
+        self.act1: nn.Module = squash()
+        self.pool1: nn.AvgPool2d | nn.MaxPool2d = subsample(2)
+        self.conv2: nn.Conv2d = nn.Conv2d(6, 16, 5)
+        self.act2: nn.Module = squash()
+        self.pool2: nn.AvgPool2d | nn.MaxPool2d = subsample(2)
+        self.fc1: nn.Linear = nn.Linear(16 * 5 * 5, 120)
+        self.act3: nn.Module = squash()
+        self.fc2: nn.Linear = nn.Linear(120, 84)
+        self.act4: nn.Module = squash()
+        self.fc3: nn.Linear = nn.Linear(84, num_classes)
         self.in_channels = in_channels
         self.num_features = 16
-        self.min_size = self.max_size = input_size
-        self.stages = (
+        self.min_size: int = input_size
+        self.max_size: int | None = input_size
+        self.stages: tuple[Stage, ...] = (
             Stage("conv1", "act1", 6, 1),
             Stage("pool1", "pool1", 6, 2),
             Stage("conv2", "act2", 16, 2),
@@ -187,28 +188,29 @@ class LeNet1998(Classifier):
 
     head_path: ClassVar[str] = "output"
     option_names: ClassVar[frozenset[str]] = option_names(LeNet1998Options)
-    min_size = max_size = 32  # digits of 28 x 28 in the middle; C5 sees all of the 5 x 5 maps
+    min_size: int = 32  # digits of 28 x 28 in the middle; C5 sees all of the 5 x 5 maps
+    max_size: int | None = 32
 
     def __init__(
         self, *, num_classes: int = 10, in_channels: int = 1, trainable_codes: bool = False
     ) -> None:
         super().__init__()
-        self.c1 = nn.Conv2d(in_channels, 6, 5)
-        self.squash1 = ScaledTanh()
-        self.s2 = Subsampling(6)
-        self.squash2 = ScaledTanh()
-        self.c3 = SparseConv2d(C3_TABLE, 5)
-        self.squash3 = ScaledTanh()
-        self.s4 = Subsampling(16)
-        self.squash4 = ScaledTanh()
-        self.c5 = nn.Conv2d(16, 120, 5)
-        self.squash5 = ScaledTanh()
-        self.f6 = nn.Linear(120, CODE_LENGTH)
-        self.squash6 = ScaledTanh()
+        self.c1: nn.Conv2d = nn.Conv2d(in_channels, 6, 5)
+        self.squash1: ScaledTanh = ScaledTanh()
+        self.s2: Subsampling = Subsampling(6)
+        self.squash2: ScaledTanh = ScaledTanh()
+        self.c3: SparseConv2d = SparseConv2d(C3_TABLE, 5)
+        self.squash3: ScaledTanh = ScaledTanh()
+        self.s4: Subsampling = Subsampling(16)
+        self.squash4: ScaledTanh = ScaledTanh()
+        self.c5: nn.Conv2d = nn.Conv2d(16, 120, 5)
+        self.squash5: ScaledTanh = ScaledTanh()
+        self.f6: nn.Linear = nn.Linear(120, CODE_LENGTH)
+        self.squash6: ScaledTanh = ScaledTanh()
         self.output = RBFOutput(num_classes, trainable=trainable_codes)
         self.in_channels = in_channels
         self.num_features = 120
-        self.stages = (
+        self.stages: tuple[Stage, ...] = (
             Stage("c1", "squash1", 6, 1),
             Stage("s2", "squash2", 6, 2),
             Stage("c3", "squash3", 16, 2),
@@ -248,7 +250,7 @@ class LeNet1998(Classifier):
         with torch.device(old.device):
             output = RBFOutput(num_classes, trainable=True, dropout=dropout)
         self.output = output.to(old.dtype).train(self.output.training)
-        self.labels = None
+        self.labels: tuple[str, ...] | None = None
 
     def reset_parameters(self) -> None:
         """The paper's: U(-2.4 / F, 2.4 / F), with F the number of inputs of the unit."""

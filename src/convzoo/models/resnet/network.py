@@ -135,7 +135,7 @@ class _ResidualNetwork(Classifier):
             name = f"layer{index + 1}"
             self.add_module(name, nn.Sequential(*blocks))
             reached = self.stages[-1].stride * stage_stride
-            self.stages = (*self.stages, Stage(name, name, channels, reached))
+            self.stages: tuple[Stage, ...] = (*self.stages, Stage(name, name, channels, reached))
         return channels
 
     def _forward_stages(self, x: Tensor) -> Tensor:

@@ -128,7 +128,7 @@ class TutorialCNN(Classifier):
         check_sizes("hidden", hidden)
         self.init: Init = init
         self.activation: Activation = activation
-        self.features = nn.Sequential()
+        self.features: nn.Sequential = nn.Sequential()
         stages: list[Stage] = []
         channels, reached = in_channels, 1
         for number, (filters, kernel, stride, pooled) in enumerate(convs, 1):
@@ -155,14 +155,17 @@ class TutorialCNN(Classifier):
                 f"{len(convs)} convolutions"
             )
         sizes = (channels * side**2, *hidden)
-        self.hidden = nn.Sequential(nn.Flatten(), *fully_connected(sizes, activation, inplace))
-        self.fc = nn.Linear(sizes[-1], num_classes)
+        self.hidden: nn.Sequential = nn.Sequential(
+            nn.Flatten(), *fully_connected(sizes, activation, inplace)
+        )
+        self.fc: nn.Linear = nn.Linear(sizes[-1], num_classes)
         self.in_channels = in_channels
         self.num_features = channels
-        self.max_size = self.min_size = image_size
+        self.min_size: int = image_size
+        self.max_size: int | None = image_size
         while _map_side(convs, padding, self.min_size - 1) == side:
             self.min_size -= 1  # strides and pooling drop what is over
-        self.stages = tuple(stages)
+        self.stages: tuple[Stage, ...] = tuple(stages)
         self.reset_parameters()
 
     def forward_features(self, x: Tensor) -> Tensor:

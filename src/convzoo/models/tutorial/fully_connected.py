@@ -75,11 +75,13 @@ class LinearClassifier(Classifier):
     ) -> None:
         super().__init__()
         check_sizes("image_size", [image_size])
-        self.pixels = nn.Identity()
-        self.fc = nn.Linear(in_channels * image_size**2, num_classes)
-        self.in_channels = self.num_features = in_channels
-        self.min_size = self.max_size = image_size
-        self.stages = (Stage("pixels", "pixels", in_channels, 1),)
+        self.pixels: nn.Identity = nn.Identity()
+        self.fc: nn.Linear = nn.Linear(in_channels * image_size**2, num_classes)
+        self.in_channels: int = in_channels
+        self.num_features: int = in_channels
+        self.min_size: int = image_size
+        self.max_size: int | None = image_size
+        self.stages: tuple[Stage, ...] = (Stage("pixels", "pixels", in_channels, 1),)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The image itself, (B, in_channels, H, W)."""
@@ -137,16 +139,17 @@ class MLP(Classifier):
         self.init: Init = init
         self.activation: Activation = activation
         sizes = (in_channels * image_size**2, *hidden)
-        self.hidden = nn.Sequential(
+        self.hidden: nn.Sequential = nn.Sequential(
             nn.Flatten(),
             *fully_connected(sizes, activation, inplace),
             nn.Unflatten(1, (sizes[-1], 1, 1)),  # one "pixel" that has seen the whole image
         )
-        self.fc = nn.Linear(sizes[-1], num_classes)
+        self.fc: nn.Linear = nn.Linear(sizes[-1], num_classes)
         self.in_channels = in_channels
-        self.num_features = sizes[-1]
-        self.min_size = self.max_size = image_size
-        self.stages = (Stage("hidden", "hidden", sizes[-1], image_size),)
+        self.num_features: int = sizes[-1]
+        self.min_size: int = image_size
+        self.max_size: int | None = image_size
+        self.stages: tuple[Stage, ...] = (Stage("hidden", "hidden", sizes[-1], image_size),)
         self.reset_parameters()
 
     def forward_features(self, x: Tensor) -> Tensor:
