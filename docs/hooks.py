@@ -17,7 +17,9 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
         markdown = markdown.replace("<!-- changelog -->", text)
     if "<!-- training logs -->" in markdown:
         logs = [p.read_text(encoding="utf-8") for p in sorted(ROOT.glob("docs/logs/*.md"))]
-        markdown = markdown.replace("<!-- training logs -->", "\n".join(logs).replace("\n# ", "\n## "))
+        markdown = markdown.replace(
+            "<!-- training logs -->", "\n".join(["", *logs]).replace("\n# ", "\n## ")
+        )
     return markdown
 
 
