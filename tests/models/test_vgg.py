@@ -243,10 +243,13 @@ def test_a_head_with_dropout_keeps_it():
     net = tiny()
     net.reset_head(4, dropout=0.2)
     dense = to_fully_convolutional(net)
-    assert [m.p for m in dense.classifier.modules() if isinstance(m, nn.Dropout)] == [0.5, 0.5, 0.2]
+    assert (dense.classifier[2].p, dense.classifier[5].p, dense.classifier[6].p) == (0.5, 0.5, 0.2)
+    assert dense.state_dict().keys() == net.state_dict().keys()
     x = torch.randn(1, 3, 28, 28)
     torch.testing.assert_close(dense.eval()(x), net.eval()(x))
     assert dense.num_classes == 4
+    net.classifier[6] = nn.Linear(16, 5, bias=False)
+    torch.testing.assert_close(to_fully_convolutional(net)(x), net(x))
 
 
 def test_only_a_vgg_becomes_fully_convolutional():

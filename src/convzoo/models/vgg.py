@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from convzoo._build import BuildOptions, build, option_names
 from convzoo._classifier import Classifier, Stage
-from convzoo._heads import DropoutLinear
+from convzoo._heads import DropoutConv2d, DropoutLinear
 from convzoo._registry import ModelInfo, Paper
 from convzoo.errors import InputError
 from convzoo.layers import LocalResponseNorm
@@ -302,15 +302,16 @@ def _as_conv(layer: nn.Module, kernel: int) -> nn.Conv2d:
     """The convolution that computes what a linear layer computes of a `kernel` x `kernel` map."""
     if not isinstance(layer, nn.Linear):
         raise InputError(f"net: expected linear layers in its head, got {type(layer).__name__}")
-    channels = layer.in_features // kernel**2
+    channels, width = layer.in_features // kernel**2, layer.out_features
+    has_bias = layer.bias is not None
+    conv: nn.Conv2d
     with torch.device("meta"):
-        conv: nn.Conv2d
         if isinstance(layer, DropoutLinear):  # only ever the last layer, whose kernel is 1 x 1
-            conv = DropoutConv2d(channels, layer.out_features, layer.p)
+            conv = DropoutConv2d(channels, width, layer.p, bias=has_bias)
         else:
-            conv = nn.Conv2d(channels, layer.out_features, kernel)
-    weight = layer.weight.detach().clone().view(layer.out_features, channels, kernel, kernel)
-    state = {"weight": weight, "bias": layer.bias.detach().clone()}
+            conv = nn.Conv2d(channels, width, kernel, bias=has_bias)
+    state = {name: parameter.detach().clone() for name, parameter in layer.named_parameters()}
+    state["weight"] = state["weight"].view(width, channels, kernel, kernel)
     conv.load_state_dict(state, assign=True)
     for name, parameter in layer.named_parameters():  # what was frozen stays frozen
         conv.get_parameter(name).requires_grad_(parameter.requires_grad)
