@@ -1,4 +1,4 @@
-"""Write the bundled digits: scikit-learn's `load_digits`, stored so that nothing is needed to read it.
+"""Write the bundled digits: scikit-learn's `load_digits`, stored to be read without it.
 
 Run once, with scikit-learn installed: `python benchmarks/make_digits.py`. The result is
 src/convzoo/bundled/digits.safetensors, the same bytes every time.
@@ -22,7 +22,7 @@ def main() -> None:
     labels = torch.from_numpy(digits.target)
     assert images.shape == (1797, 8, 8), images.shape
     # 8 x 8 counts of ink, 0 to 16: each is the number of black pixels in a 4 x 4 cell of a scan.
-    assert images.min() == 0 and images.max() == 16
+    assert (images.min(), images.max()) == (0, 16)
     assert torch.equal(images, images.round())
     save_file(
         {"images": images.to(torch.uint8), "labels": labels.to(torch.uint8)},

@@ -111,4 +111,4 @@ def head_width(layer: nn.Module) -> int:
 
 def head_dropout(layer: nn.Module) -> float:
     """The dropout that `replace_head(..., dropout=)` put into the last layer, or 0."""
-    return layer.p if isinstance(layer, (DropoutLinear, DropoutConv2d)) else 0.0
+    return float(getattr(layer, "p", 0.0))  # an RBF output's too

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound=Classifier)
 
-log = logging.getLogger("convzoo")
+log: logging.Logger = logging.getLogger("convzoo")
 
 
 @overload

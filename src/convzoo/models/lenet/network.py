@@ -207,7 +207,7 @@ class LeNet1998(Classifier):
         self.squash5: ScaledTanh = ScaledTanh()
         self.f6: nn.Linear = nn.Linear(120, CODE_LENGTH)
         self.squash6: ScaledTanh = ScaledTanh()
-        self.output = RBFOutput(num_classes, trainable=trainable_codes)
+        self.output: RBFOutput = RBFOutput(num_classes, trainable=trainable_codes)
         self.in_channels = in_channels
         self.num_features = 120
         self.stages: tuple[Stage, ...] = (
