@@ -127,7 +127,7 @@ def test_the_best_epoch_is_put_back(net: Tiny, monkeypatch: pytest.MonkeyPatch) 
         kept.append(weights(net))
         return training.Evaluation(1, next(losses), next(accuracies), None, ((1,),), ("a",))
 
-    monkeypatch.setattr("convzoo.training._fit.score", scripted)
+    monkeypatch.setattr("convzoo.training._loop.score", scripted)
     history = training.fit(net, toy(), toy(), epochs=4, batch_size=12)
     assert history.best_epoch == 4
     assert history.best is history.epochs[3]
@@ -148,7 +148,7 @@ def test_early_stopping_ends_training_after_patience_epochs(
     def scripted(acc, model, loader, **kwargs) -> convzoo.Evaluation:
         return training.Evaluation(1, 1.0, next(accuracies), None, ((1,),), ("a",))
 
-    monkeypatch.setattr("convzoo.training._fit.score", scripted)
+    monkeypatch.setattr("convzoo.training._loop.score", scripted)
     history = training.fit(
         net, toy(), toy(), epochs=5, batch_size=12, early_stopping=EarlyStopping(2)
     )

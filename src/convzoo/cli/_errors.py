@@ -75,6 +75,8 @@ def _of_the_system(error: OSError) -> str:
 
 def _first_hand(message: str) -> str:
     """The message itself where a DataLoader's worker passed on the whole traceback."""
+    if "No space left on device" in message:  # what safetensors says for ENOSPC
+        return f"the disk is full: {message}"
     if not message.startswith("Caught ") or "Traceback" not in message:
         return message
     last = message.strip().splitlines()[-1]

@@ -8,12 +8,8 @@ from convzoo.training._accelerator import MissingExtraError, MixedPrecision
 from convzoo.training._data import ImageData, ImageTransform
 from convzoo.training._early_stopping import EarlyStopping, EarlyStoppingState
 from convzoo.training._evaluate import evaluate
-from convzoo.training._fit import (
-    Monitor,
-    TrainingDivergedError,
-    TrainingInterrupted,
-    fit,
-)
+from convzoo.training._fit import fit
+from convzoo.training._loop import Monitor, TrainingDivergedError, TrainingInterrupted
 from convzoo.training._recipe import Loss, OptimizerName, Schedule
 from convzoo.training._records import (
     ClassResult,
