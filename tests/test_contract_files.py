@@ -56,6 +56,18 @@ def test_a_new_head_on_a_frozen_backbone(name: str) -> None:
     assert convzoo.report(net).drifting == ()
 
 
+@pytest.mark.parametrize("name", FIRSTS)
+def test_a_new_head_with_dropout_is_kept(name: str, tmp_path: Path) -> None:
+    net = convzoo.replace_head(build(name), 3, dropout=0.25)
+    convzoo.save(net, tmp_path / "kept")
+    again = convzoo.load(tmp_path / "kept")
+    head = again.get_submodule(again.head_path)
+    assert (again.num_classes, head.p) == (3, 0.25)
+    kept = net.state_dict()
+    assert all(torch.equal(value, kept[key]) for key, value in again.state_dict().items())
+    assert list(again.state_dict()) == list(convzoo.create_model(name).state_dict())
+
+
 @pytest.mark.parametrize("name", CLASSES)
 def test_onnx_gives_the_same_scores(name: str, tmp_path: Path) -> None:
     net = build(name)

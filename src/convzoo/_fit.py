@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from convzoo import layouts
 from convzoo._classifier import Classifier
 from convzoo._config import TRAINING_OPTIONS, first_convolution
-from convzoo._heads import new_head
 from convzoo._sources import Source
 from convzoo.checkpoint import (
     Slot,
     TensorEntry,
     assign,
+    entries_with_nan,
     map_tensors,
     mismatch,
     read_header,
@@ -54,9 +54,8 @@ class Request(NamedTuple, Generic[C]):
 class _Contents(NamedTuple):
     """A weights file's tensors by our keys."""
 
-    names: dict[str, str]  # our key -> the file's
-    entries: dict[str, TensorEntry]  # our key -> dtype and shape, in our layout
-    read: Mapping[str, Tensor] | None  # by the file's keys, if it had to be read already
+    entries: dict[str, TensorEntry]  # our key -> dtype, shape in our layout, place in the file
+    read: Mapping[str, Tensor] | None  # the tensors, if they had to be read already
 
 
 def fit(request: Request[C], source: Source) -> C:
@@ -130,11 +129,14 @@ def _open(source: Source, architecture: str) -> _Contents:
             )
     layout = source.layout or layouts.detect(architecture, found)
     names = {layout.our_key(key): key for key in found}
+    # Only the shapes differ between layouts, so that a tensor is mapped in ours at once.
     entries = {
-        key: TensorEntry(found[name].dtype, layout.our_shape(key, found[name].shape))
+        key: found[name]._replace(shape=layout.our_shape(key, found[name].shape))
         for key, name in names.items()
     }
-    return _Contents(names, entries, read)
+    if read is not None:
+        read = {key: read[name].reshape(entries[key].shape) for key, name in names.items()}
+    return _Contents(entries, read)
 
 
 def _build(request: Request[C], source: Source, contents: _Contents) -> C:
@@ -154,9 +156,7 @@ def _build(request: Request[C], source: Source, contents: _Contents) -> C:
         if sizes != (net.num_classes, net.in_channels):
             net = request.build(*sizes)
     if config.head_dropout:
-        for path in list(net.head_paths()):
-            old = net.get_submodule(path)
-            net.set_submodule(path, new_head(old, net.num_classes, config.head_dropout))
+        net.reset_head(net.num_classes, dropout=config.head_dropout)
     return net
 
 
@@ -221,15 +221,21 @@ def _tensors(
     """Every tensor by our key, in our shape, in the right dtype and place."""
     read = contents.read
     if read is None:
-        read = map_tensors(source.file, device)
+        broken = entries_with_nan(source.file, contents.entries)
+        read = map_tensors(source.file, contents.entries, device)
+    else:
+        broken = tensors_with_nan(read)
+    if broken:
+        raise WeightsError(
+            f"{source.name}: NaN in {', '.join(broken[:5])}: the file is damaged, or the "
+            "training that wrote it diverged"
+        )
     keep = getattr(torch, source.config.dtype) if source.config.dtype else None
     tensors: dict[str, Tensor] = {}
     for key, slot in needed.items():
         if key in fresh or slot.fixed:
             continue
-        value, wanted = read[contents.names[key]], slot.tensor.dtype
-        if value.shape != contents.entries[key].shape:
-            value = value.reshape(contents.entries[key].shape)
+        value, wanted = read[key], slot.tensor.dtype
         if key in adapted:
             value = adapt_first_convolution(value, adapted[key][1])
         if value.is_floating_point() != wanted.is_floating_point:
@@ -239,12 +245,6 @@ def _tensors(
         if value.dtype != wanted or value.device != device:
             value = value.to(device=device, dtype=wanted)
         tensors[key] = value
-    broken = tensors_with_nan(tensors)
-    if broken:
-        raise WeightsError(
-            f"{source.name}: NaN in {', '.join(broken[:5])}: the file is damaged, or the "
-            "training that wrote it diverged"
-        )
     return tensors
 
 

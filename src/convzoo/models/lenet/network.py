@@ -251,6 +251,7 @@ class LeNet1998(Classifier):
             output = RBFOutput(num_classes, trainable=True, dropout=dropout)
         self.output = output.to(old.dtype).train(self.output.training)
         self.labels: tuple[str, ...] | None = None
+        self.options: Mapping[str, object] = {**self.options, "trainable_codes": True}
 
     def reset_parameters(self) -> None:
         """The paper's: U(-2.4 / F, 2.4 / F), with F the number of inputs of the unit."""
