@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import click
 
@@ -28,6 +29,23 @@ def speaker(quiet: bool) -> Callable[[str], None]:
             sys.stdout.flush()  # a log is read while it grows
 
     return say
+
+
+@contextmanager
+def checking(*, shown: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar for `image_folder(on_check=...)`, or None where none is to be shown."""
+    if not shown:
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc="checking images", unit="image", leave=False) as bar:
+
+        def on_check(done: int, count: int) -> None:
+            bar.total, bar.n = count, done
+            bar.refresh()
+
+        yield on_check
 
 
 def warn(text: str) -> None:

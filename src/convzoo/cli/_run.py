@@ -12,7 +12,7 @@ import torch
 
 from convzoo import datasets, hub, models, transfer, weights
 from convzoo._classifier import Classifier
-from convzoo.cli._console import bars_wanted, columns, is_main_process, speaker, warn
+from convzoo.cli._console import bars_wanted, checking, columns, is_main_process, speaker, warn
 from convzoo.cli._errors import INTERRUPTED, Stop
 from convzoo.cli._finetune import Options
 from convzoo.datasets import Splits
@@ -99,13 +99,15 @@ class _Job:
             data = datasets.digits()
             self.say("data: the bundled handwritten digits (UCI, Alpaydin and Kaynak, CC BY 4.0)")
         else:
-            data = datasets.image_folder(
-                options.data,
-                val=options.val_share,
-                test=options.test_share,
-                seed=options.seed,
-                on_error=options.on_error,
-            )
+            with checking(shown=self.bars) as on_check:
+                data = datasets.image_folder(
+                    options.data,
+                    val=options.val_share,
+                    test=options.test_share,
+                    seed=options.seed,
+                    on_error=options.on_error,
+                    on_check=on_check,
+                )
             self.say(f"data: {options.data}")
         for reason in data.skipped:
             warn(f"left out: {reason}")

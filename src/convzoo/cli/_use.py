@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from convzoo.cli._console import bars_wanted, columns, warn
+from convzoo.cli._console import bars_wanted, checking, columns, is_main_process, warn
 
 if TYPE_CHECKING:
     from convzoo.datasets import LabelledImages
@@ -107,10 +107,9 @@ def evaluate(
     by name, or, if no name fits and the numbers of classes agree, in the order of the names.
     """
     from convzoo import hub, training
-    from convzoo.cli._console import is_main_process
 
     net = hub.load(model)
-    images = _data(data, part, net.labels, net.num_classes, on_error)
+    images = _data(data, part, net.labels, net.num_classes, on_error, bars_wanted(as_json))
     result = training.evaluate(
         net,
         images,
@@ -135,6 +134,7 @@ def _data(
     labels: tuple[str, ...] | None,
     num_classes: int,
     on_error: Literal["raise", "skip"],
+    bars: bool,
 ) -> LabelledImages:
     """The images to score, their classes numbered as the network numbers them."""
     from convzoo import datasets
@@ -148,9 +148,14 @@ def _data(
         return images
     names = datasets.class_names(data, part=part)
     by_name = labels is not None and any(name in labels for name in names)
-    images, skipped = datasets.labelled_folder(
-        data, classes=labels if by_name else None, part=part, on_error=on_error
-    )
+    with checking(shown=bars) as on_check:
+        images, skipped = datasets.labelled_folder(
+            data,
+            classes=labels if by_name else None,
+            part=part,
+            on_error=on_error,
+            on_check=on_check,
+        )
     for reason in skipped:
         warn(f"left out: {reason}")
     if not by_name and len(images.classes) != num_classes:
