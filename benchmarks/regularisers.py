@@ -67,7 +67,7 @@ VARIANTS: dict[str, dict[str, Callable[[], nn.Module]]] = {
         "DropConnect 0.5, mean inference": lambda: mlp(drop_connect=0.5),
     },
 }
-EPOCHS = {"resnet": 6, "mlp": 20}
+EPOCHS = {"resnet": 6, "mlp": 15}
 LEARNING_RATE = {"resnet": 0.2, "mlp": 0.05}
 
 

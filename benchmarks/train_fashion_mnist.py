@@ -49,7 +49,7 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "cifar_resnet20": Recipe(epochs=14, lr=0.2, options={"in_channels": 1}),
     "lenet5": Recipe(epochs=20, lr=0.1, pad=1, bfloat16=False),
-    "lenet5_1998": Recipe(epochs=8, lr=0.01, pad=0, flip=False, weight_decay=0.0, bfloat16=False),
+    "lenet5_1998": Recipe(epochs=6, lr=0.01, pad=0, flip=False, weight_decay=0.0, bfloat16=False),
     "mnist_cnn": Recipe(epochs=5, lr=0.05, pad=1, bfloat16=False, options={"in_channels": 1}),
     "cifar_cnn5": Recipe(epochs=3, lr=0.03, size=32, clip=1.0, options={"in_channels": 1}),
     "vgg11": Recipe(
@@ -59,10 +59,16 @@ RECIPES: dict[str, Recipe] = {
         clip=1.0,
         options={"in_channels": 1, "hidden": 512, "grid": 1},
     ),
+    "googlenet": Recipe(
+        epochs=3,
+        lr=0.05,
+        size=32,
+        options={"in_channels": 1, "aux_heads": True},
+    ),
     "googlenet_2014": Recipe(
-        epochs=4,
+        epochs=6,
         lr=0.02,
-        size=48,
+        size=32,
         clip=1.0,
         options={"in_channels": 1, "aux_heads": True},
     ),
