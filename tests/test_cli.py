@@ -116,7 +116,9 @@ def test_a_folder_of_images(folder: Path, tmp_path: Path, capsys) -> None:
     assert picture.exists()
 
 
-def test_quiet_is_quiet_and_the_backbone_can_stay(folder: Path, tmp_path: Path, capsys) -> None:
+def test_quiet_is_quiet_and_the_backbone_can_stay(
+    folder: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert main(quick(folder, tmp_path / "one", "--quiet", "--freeze", "backbone")) == 0
     assert capsys.readouterr() == ("", "")
     (history,) = json.loads((tmp_path / "one" / "history.json").read_text())["histories"]
@@ -124,7 +126,10 @@ def test_quiet_is_quiet_and_the_backbone_can_stay(folder: Path, tmp_path: Path, 
     # Going on from what was saved.
     further = ["finetune", str(folder), "--model", str(tmp_path / "one"), "--workers", "0"]
     further += ["--epochs", "1", "--head-epochs", "0", "--freeze", "up_to:layer2"]
+    monkeypatch.setattr("convzoo.cli._run.find_spec", lambda name: None)
     assert main([*further, "--out", str(tmp_path / "two")]) == 0
+    assert "no pictures, for want of matplotlib" in capsys.readouterr().err
+    assert not list((tmp_path / "two").glob("*.png"))
     one, two = convzoo.load(tmp_path / "one"), convzoo.load(tmp_path / "two")
     moved = {k for k, v in one.state_dict().items() if not v.equal(two.state_dict()[k])}
     assert {key.split(".")[0] for key in moved} == {"layer3", "fc"}

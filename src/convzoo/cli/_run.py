@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -53,6 +54,10 @@ class _Job:
         self.options = options
         self.say = speaker(options.quiet)
         self.bars = bars_wanted(options.quiet)
+        # Said before the training; after it would be a poor time to fail.
+        self.pictures = find_spec("matplotlib") is not None
+        if not self.pictures:
+            warn("no pictures, for want of matplotlib: pip install 'convzoo[plot]'")
         self.data = self._read()
         # With no test part, the validation part has to judge; it also chose the best epoch.
         self.judge = self.data.test or self.data.val
@@ -245,10 +250,11 @@ class _Job:
             dataset=options.data or "Optical Recognition of Handwritten Digits",
             metrics={f"top1_{self.judge_name}": result.top1},
         )
-        learning_curve(self.histories, options.out / "learning_curve.png", phases=phases)
-        confusion_matrix(
-            result, options.out / "confusion_matrix.png", title=f"{name}: {result.top1:.2%}"
-        )
+        if self.pictures:
+            learning_curve(self.histories, options.out / "learning_curve.png", phases=phases)
+            confusion_matrix(
+                result, options.out / "confusion_matrix.png", title=f"{name}: {result.top1:.2%}"
+            )
         records = {
             "histories": [history.to_dict() for history in self.histories],
             "results": {name: result.to_dict() for name, result in self.results},
