@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from convzoo.errors import InputError, UnknownNameError
+from convzoo.layers import DropBlock1d, DropBlock2d, DropBlock3d, DropBlockSchedule
 from convzoo.training._accelerator import (
     MixedPrecision,
     accelerator,
@@ -71,6 +72,8 @@ def fit(
     on_epoch: Callable[[EpochRecord], None] | None = None,
 ) -> History:
     """Train a network in place; with a validation set, keep its best epoch.
+
+    The rate of DropBlock layers rises linearly over all steps, as in its paper.
 
     Runs on Accelerate: unchanged on one CPU or GPU, and on several processes under `torchrun` or
     `accelerate launch`. Only parameters with `requires_grad` train; parts frozen with
@@ -211,6 +214,7 @@ def fit(
             early_stopping=early_stopping,
             checkpoint=None if checkpoint is None else Path(checkpoint),
             max_grad_norm=max_grad_norm,
+            drop_block=_drop_block_schedule(net, epochs * sampler.steps),
             progress=progress,
             on_epoch=on_epoch,
             settings={
@@ -227,6 +231,13 @@ def fit(
         finally:
             unwrap(acc, model, forward)
             net.eval()
+
+
+def _drop_block_schedule(net: nn.Module, steps: int) -> DropBlockSchedule | None:
+    blocks = (DropBlock1d, DropBlock2d, DropBlock3d)
+    return (
+        DropBlockSchedule(net, steps) if any(isinstance(m, blocks) for m in net.modules()) else None
+    )
 
 
 def _batch_size(wanted: int, images: int, parts: int, processes: int) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from convzoo.errors import ConvzooError
+from convzoo.layers import DropBlockSchedule
 from convzoo.training import _state
 from convzoo.training._accelerator import seed_all
 from convzoo.training._data import EpochSampler
@@ -60,6 +61,7 @@ class Run:
     early_stopping: EarlyStopping | None
     checkpoint: Path | None
     max_grad_norm: float | None
+    drop_block: DropBlockSchedule | None
     progress: bool
     on_epoch: Callable[[EpochRecord], None] | None
     settings: dict[str, object]
@@ -151,6 +153,8 @@ class Run:
                 self.optimizer.zero_grad()
             if acc.sync_gradients and not acc.optimizer_step_was_skipped:
                 self.scheduler.step()
+                if self.drop_block is not None:
+                    self.drop_block.step()
             mean_loss.update(loss.detach())
             if targets.ndim == 1:
                 scores = main_scores(output).detach()
@@ -198,6 +202,9 @@ class Run:
                     "net": self.net.state_dict(),
                     "optimizer": self.optimizer.state_dict(),
                     "scheduler": _plain(self.scheduler.state_dict()),
+                    "drop_block": None
+                    if self.drop_block is None
+                    else dict(self.drop_block.state_dict()),
                     "scaler": None if scaler is None else scaler.state_dict(),
                     "early_stopping": None
                     if self.early_stopping is None
@@ -221,6 +228,8 @@ class Run:
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
+        if self.drop_block is not None and state["drop_block"] is not None:
+            self.drop_block.load_state_dict(state["drop_block"])
         if self.acc.scaler is not None and state["scaler"]:
             self.acc.scaler.load_state_dict(state["scaler"])
         if self.early_stopping is not None and state["early_stopping"] is not None:
