@@ -31,7 +31,7 @@ MEAN, STD = 0.2860, 0.3530  # of the training images' pixels in [0, 1]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network is trained: SGD with Nesterov momentum under a one-cycle schedule."""
+    """How one network is trained, under a one-cycle schedule."""
 
     epochs: int
     lr: float
@@ -42,6 +42,7 @@ class Recipe:
     flip: bool = True
     size: int = 28  # images are resized to this many pixels
     clip: float | None = None  # largest norm of the gradient
+    adam: bool = False  # instead of SGD with Nesterov momentum
     bfloat16: bool = True  # autocast; small networks gain nothing from it
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -49,7 +50,9 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "cifar_resnet20": Recipe(epochs=14, lr=0.2, options={"in_channels": 1}),
     "lenet5": Recipe(epochs=20, lr=0.1, pad=1, bfloat16=False),
-    "lenet5_1998": Recipe(epochs=6, lr=0.01, pad=0, flip=False, weight_decay=0.0, bfloat16=False),
+    "lenet5_1998": Recipe(
+        epochs=6, lr=2e-3, pad=0, flip=False, weight_decay=0.0, adam=True, bfloat16=False
+    ),
     "mnist_cnn": Recipe(epochs=5, lr=0.05, pad=1, bfloat16=False, options={"in_channels": 1}),
     "cifar_cnn5": Recipe(epochs=3, lr=0.03, size=32, clip=1.0, options={"in_channels": 1}),
     "vgg11": Recipe(
@@ -139,12 +142,12 @@ def train(name: str, recipe: Recipe, data: Path, seed: int, log: list[str]) -> n
     net = net.to(memory_format=torch.channels_last)
     decayed = [p for p in net.parameters() if p.ndim > 1]
     others = [p for p in net.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.SGD(
-        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others}],
-        lr=recipe.lr,
-        momentum=0.9,
-        nesterov=True,
-    )
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others}]
+    optimizer: torch.optim.Optimizer
+    if recipe.adam:
+        optimizer = torch.optim.Adam(groups, lr=recipe.lr)
+    else:
+        optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True)
     steps = len(images) // recipe.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.lr, total_steps=steps * recipe.epochs, pct_start=0.2

@@ -27,6 +27,9 @@ from convzoo.hub import (
 from convzoo.inference import (
     Predictor,
 )
+from convzoo.labels import (
+    map_labels,
+)
 from convzoo.layers import (
     DropBlock1d,
     DropBlock2d,
@@ -38,6 +41,7 @@ from convzoo.layers import (
     LocalResponseNorm,
     apply_drop_connect,
     mc_dropout,
+    remove_drop_connect,
 )
 from convzoo.models import (
     alexnet,
@@ -67,6 +71,7 @@ from convzoo.models import (
     lenet5_1998,
     linear_classifier,
     list_models,
+    loss_with_aux,
     mlp,
     mnist_cnn,
     model_info,
@@ -87,6 +92,7 @@ from convzoo.models import (
     resnext50_32x4d,
     resnext101_32x8d,
     resnext101_64x4d,
+    to_fully_convolutional,
     vgg11,
     vgg11_bn,
     vgg11_lrn,
@@ -197,6 +203,8 @@ __all__ = [
     "list_weights",
     "load",
     "load_image",
+    "loss_with_aux",
+    "map_labels",
     "mc_dropout",
     "mlp",
     "mnist_cnn",
@@ -209,6 +217,7 @@ __all__ = [
     "preact_resnet152",
     "preact_resnet200",
     "push",
+    "remove_drop_connect",
     "replace_head",
     "report",
     "resnet18",
@@ -224,6 +233,7 @@ __all__ = [
     "resnext101_64x4d",
     "save",
     "summary",
+    "to_fully_convolutional",
     "unfreeze",
     "verify",
     "vgg11",
