@@ -30,7 +30,7 @@ types: $(VENV)/.installed-dev
 		--verifytypes convzoo --ignoreexternal
 
 docs: $(VENV)/.installed-dev
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m build --wheel
