@@ -130,11 +130,21 @@ def test_nan_is_flagged(folder: Path) -> None:
         load(folder)
 
 
-def test_one_nan_deep_in_a_long_tensor_is_found_by_a_thorough_look() -> None:
-    value = torch.zeros(100, 100)
-    value[50, 50] = float("nan")
-    assert checkpoint.tensors_with_nan({"w": value}) == []
-    assert checkpoint.tensors_with_nan({"w": value}, thorough=True) == ["w"]
+def test_one_nan_deep_in_a_long_tensor_is_found_by_a_thorough_look(tmp_path: Path) -> None:
+    tensors = {"a": torch.zeros(3), "w": torch.zeros(100, 100), "i": torch.zeros(2).int()}
+    tensors["w"][50, 50] = float("nan")
+    path = tmp_path / "nan.safetensors"
+    safetensors.torch.save_file(tensors, path)
+    entries = checkpoint.read_header(path).tensors
+    assert checkpoint.entries_with_nan(path, entries) == []  # a quick look
+    mapped = checkpoint.map_tensors(path, entries, torch.device("cpu"))
+    assert checkpoint.tensors_with_nan(mapped) == ["w"]
+
+
+def test_a_file_that_aligns_nothing_is_read_all_the_same(file: Path) -> None:
+    for pad in range(9):  # at least one of these puts the tensors off any boundary
+        rewritten(file, lambda header, pad=pad: header.update(__metadata__={"pad": "x" * pad}))
+        assert same(load(file.parent), three())
 
 
 def test_one_message_holds_all_that_does_not_fit(tmp_path: Path) -> None:

@@ -55,9 +55,7 @@ def fetch(
         source = resolve(name, verify=verify, token=token)
         status: Literal["ok", "nan"] = "ok"
         if not source.pickled:
-            read_header(source.file)
-            tensors = map_tensors(source.file, torch.device("cpu"))
-            status = "nan" if tensors_with_nan(tensors, thorough=True) else "ok"
+            status = "nan" if _holds_nan(source.file) else "ok"
         known = source.base.get("sha256")
         found.append(
             CachedWeights(name, source.file, status, None if known is None else str(known))
@@ -101,11 +99,15 @@ def _verify_one(name: str) -> CachedWeights:
     if actual != expected:
         return CachedWeights(name, path, "corrupt", actual)
     try:
-        read_header(path)
-        broken = tensors_with_nan(map_tensors(path, torch.device("cpu")), thorough=True)
+        broken = _holds_nan(path)
     except WeightsError:
         return CachedWeights(name, path, "corrupt", actual)
     return CachedWeights(name, path, "nan" if broken else "ok", actual)
+
+
+def _holds_nan(path: Path) -> bool:
+    tensors = map_tensors(path, read_header(path).tensors, torch.device("cpu"))
+    return bool(tensors_with_nan(tensors))
 
 
 def _expand(names: str | Iterable[str]) -> list[str]:

@@ -37,14 +37,23 @@ DTYPES: Final[dict[str, torch.dtype]] = {
 """The dtypes that a network's tensors may have in a file."""
 
 
-_SHORT: Final = 4096  # numbers in a tensor that is looked at as a whole
+_SHORT: Final = 4096  # numbers in a tensor that a quick look reads as a whole
 
 
 class TensorEntry(NamedTuple):
-    """What a file's header says of one tensor."""
+    """What a file's header says of one tensor.
+
+    Attributes:
+        dtype: Its dtype.
+        shape: Its shape.
+        begin: Where its bytes begin in the file.
+        end: Where they end.
+    """
 
     dtype: torch.dtype
     shape: tuple[int, ...]
+    begin: int = 0
+    end: int = 0
 
 
 class Header(NamedTuple):
@@ -127,22 +136,22 @@ def read_header(path: Path) -> Header:
     tensors: dict[str, TensorEntry] = {}
     spans: list[tuple[int, int, str]] = []
     for key, entry in raw.items():
-        tensors[key], (begin, end) = _check_entry(path, key, entry)
-        spans.append((begin, end, key))
-    position = 0
+        tensors[key] = _check_entry(path, key, entry, 8 + length)
+        spans.append((tensors[key].begin, tensors[key].end, key))
+    position = 8 + length
     for begin, end, key in sorted(spans):
         if begin != position:
-            raise WeightsError(f"{path}: header: {key} begins at {begin}, expected {position}")
+            raise WeightsError(f"{path}: header: {key} begins at byte {begin}, expected {position}")
         position = end
-    if 8 + length + position != size:
+    if position != size:
         raise WeightsError(
-            f"{path}: not a whole safetensors file: its header promises "
-            f"{8 + length + position} bytes, the file has {size}"
+            f"{path}: not a whole safetensors file: its header promises {position} bytes, "
+            f"the file has {size}"
         )
     return Header(tensors, metadata)
 
 
-def _check_entry(path: Path, key: str, entry: object) -> tuple[TensorEntry, tuple[int, int]]:
+def _check_entry(path: Path, key: str, entry: object, data: int) -> TensorEntry:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise WeightsError(f"{path}: header: {key}: expected dtype, shape and data_offsets")
     dtype = DTYPES.get(entry["dtype"]) if isinstance(entry["dtype"], str) else None
@@ -164,7 +173,7 @@ def _check_entry(path: Path, key: str, entry: object) -> tuple[TensorEntry, tupl
             f"{path}: header: {key}: {dtype} of shape {shape} takes {count} bytes, "
             f"its place in the file has {offsets[1] - offsets[0]}"
         )
-    return TensorEntry(dtype, tuple(shape)), (offsets[0], offsets[1])
+    return TensorEntry(dtype, tuple(shape), data + offsets[0], data + offsets[1])
 
 
 def _are_counts(values: object) -> bool:
@@ -173,14 +182,18 @@ def _are_counts(values: object) -> bool:
     )
 
 
-def map_tensors(path: Path, device: torch.device) -> dict[str, Tensor]:
+def map_tensors(
+    path: Path, tensors: Mapping[str, TensorEntry], device: torch.device
+) -> dict[str, Tensor]:
     """The tensors of a safetensors file, mapped into memory rather than read.
 
     On the CPU the pages are the file's own until they are written to, and then private: the
-    tensors can be trained, and the file never changes. On another device they are copied there.
+    tensors can be trained, and the file never changes. To another device they are copied, straight
+    from the file.
 
     Args:
-        path: The file; `read_header` has checked it.
+        path: The file.
+        tensors: What `read_header` found in it.
         device: Where the tensors go.
 
     Returns:
@@ -189,13 +202,27 @@ def map_tensors(path: Path, device: torch.device) -> dict[str, Tensor]:
     Raises:
         WeightsError: The file cannot be read.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(str(path), framework="pt", device=str(device)) as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 # not a dict
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: cannot be read: {error}") from error
+        size = path.stat().st_size
+        # Not shared means private: a page that is written to becomes a copy.
+        storage = torch.UntypedStorage.from_file(str(path), shared=False, nbytes=size)
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(f"{path}: cannot be mapped: {error}") from error
+    found: dict[str, Tensor] = {}
+    place: Any
+    for key, (dtype, shape, begin, end) in tensors.items():
+        place, offset = storage, begin
+        if begin % dtype.itemsize:  # other writers may not align; torch needs it
+            place, offset = storage[begin:end].clone(), 0
+        strides = [1] * len(shape)
+        for axis in range(len(shape) - 1, 0, -1):
+            strides[axis - 1] = strides[axis] * max(shape[axis], 1)
+        # Not slices of one tensor: those would share one count of changes made in place, by which
+        # autograd would take an optimiser's step on one parameter for a change of all.
+        value = torch.empty(0, dtype=dtype)
+        value.set_(place, offset // dtype.itemsize, shape, strides)
+        found[key] = value if device.type == "cpu" else value.to(device)
+    return found
 
 
 def read_pickle(path: Path) -> dict[str, Tensor]:
@@ -318,27 +345,49 @@ def assign(places: Mapping[str, Slot], tensors: Mapping[str, Tensor]) -> None:
             module._buffers[name] = tensors[key]
 
 
-def tensors_with_nan(tensors: Mapping[str, Tensor], *, thorough: bool = False) -> list[str]:
+def tensors_with_nan(tensors: Mapping[str, Tensor]) -> list[str]:
     """Keys of tensors that hold NaN.
 
     Args:
         tensors: Tensors by key.
-        thorough: Look at every number; else at all of the short tensors (biases, normalisation)
-            and at the first number of the long ones, which costs no reading of a mapped file.
 
     Returns:
         The keys; empty if all is well.
     """
-    floats = {
-        key: value.detach().reshape(-1)
+    return [
+        key
         for key, value in tensors.items()
-        if value.is_floating_point() and value.numel() and value.device.type != "meta"
-    }
-    if not thorough:
-        floats = {k: v if len(v) <= _SHORT else v[:1] for k, v in floats.items()}
-        by_dtype: dict[torch.dtype, list[Tensor]] = {}
-        for value in floats.values():
-            by_dtype.setdefault(value.dtype, []).append(value)
-        if not any(bool(torch.cat(same).isnan().any()) for same in by_dtype.values()):
-            return []
-    return [key for key, value in floats.items() if bool(value.isnan().any())]
+        if value.is_floating_point() and bool(value.isnan().any())
+    ]
+
+
+def entries_with_nan(path: Path, tensors: Mapping[str, TensorEntry]) -> list[str]:
+    """A quick look for NaN into a safetensors file, which reads little of it.
+
+    Args:
+        path: The file.
+        tensors: What `read_header` found in it.
+
+    Returns:
+        Keys of tensors with NaN: among all numbers of the short ones (biases, normalisation),
+        the first numbers of the long ones.
+
+    Raises:
+        WeightsError: The file cannot be read.
+    """
+    read: dict[torch.dtype, bytearray] = {}
+    floats = {key: entry for key, entry in tensors.items() if entry.dtype.is_floating_point}
+    try:
+        with path.open("rb", buffering=0) as file:
+            for dtype, _, begin, end in floats.values():
+                count = (end - begin) // dtype.itemsize
+                seen = begin + dtype.itemsize * (count if count <= _SHORT else 1)
+                read.setdefault(dtype, bytearray()).extend(
+                    os.pread(file.fileno(), seen - begin, begin)
+                )
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+    numbers = [torch.frombuffer(data, dtype=dtype) for dtype, data in read.items() if data]
+    if not any(bool(some.isnan().any()) for some in numbers):
+        return []
+    return tensors_with_nan(map_tensors(path, floats, torch.device("cpu")))
