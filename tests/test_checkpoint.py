@@ -222,6 +222,26 @@ def test_the_floating_point_type_is_kept_by_save_and_converted_from_other_files(
     assert loaded.num_classes == 3  # read off the file's head
 
 
+def test_torchs_default_device_decides_where_a_network_goes(folder: Path) -> None:
+    with torch.device("meta"):
+        assert all(value.is_meta for value in load(folder).state_dict().values())
+        assert same(load(folder, device="cpu"), three_on_cpu())
+    assert all(value.is_meta for value in load(folder, device="meta").state_dict().values())
+
+
+def three_on_cpu() -> torch.nn.Module:
+    with torch.device("cpu"):
+        return three()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_network_goes_straight_to_a_gpu(folder: Path) -> None:
+    net = load(folder, device="cuda", num_classes=5, in_channels=1)
+    assert {value.device.type for value in net.state_dict().values()} == {"cuda"}
+    assert net.eval()(torch.zeros(1, 1, 8, 8, device="cuda")).shape == (1, 5)
+
+
 def test_a_tensor_of_the_wrong_kind_of_number(tmp_path: Path) -> None:
     state = three().state_dict()
     state["fc.bias"] = torch.zeros(3, dtype=torch.int64)

@@ -158,7 +158,7 @@ def _ask(file: HubFile, token: str | None) -> HfFileMetadata:
     """What the Hub announces of the file: commit, hash and size."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
-    if constants.is_offline_mode():
+    if constants.HF_HUB_OFFLINE:
         raise UnreachableError("the Hub must not be asked (HF_HUB_OFFLINE is set)")
     url = hf_hub_url(file.repo, file.path, revision=file.revision, endpoint=constants.ENDPOINT)
     timeout = min(HEAD_TIMEOUT, constants.HF_HUB_ETAG_TIMEOUT)

@@ -45,7 +45,7 @@ def upload_folder(
     check_names(place)
     from huggingface_hub import HfApi, constants
 
-    if constants.is_offline_mode():
+    if constants.HF_HUB_OFFLINE:
         raise WeightsError(f"{repo_id}: the Hub must not be asked (HF_HUB_OFFLINE is set)")
     api = HfApi(endpoint=constants.ENDPOINT, token=token)
     try:

@@ -219,7 +219,7 @@ def map_tensors(
             strides[axis - 1] = strides[axis] * max(shape[axis], 1)
         # Not slices of one tensor: those would share one count of changes made in place, by which
         # autograd would take an optimiser's step on one parameter for a change of all.
-        value = torch.empty(0, dtype=dtype)
+        value = torch.empty(0, dtype=dtype, device="cpu")
         value.set_(place, offset // dtype.itemsize, shape, strides)
         found[key] = value if device.type == "cpu" else value.to(device)
     return found

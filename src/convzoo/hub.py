@@ -23,7 +23,6 @@ from convzoo._classifier import Classifier
 from convzoo._config import write_config
 from convzoo._fit import Request, adapt_first_convolution, fit
 from convzoo._meta import garbage_collection_paused
-from convzoo._save import write_folder
 from convzoo._sources import CONFIG_FILE, HUB, WEIGHTS_FILE, Resolved, resolve
 from convzoo._stock import CachedWeights, fetch, verify
 from convzoo.errors import ConvzooError, InputError, WeightsError
@@ -215,6 +214,8 @@ def save(
 
 
 def _save(net: Classifier, folder: Path, info: CardInfo, *, address: str | None) -> Path:
+    from convzoo._save import write_folder  # file locks, which loading does not need
+
     if not isinstance(net, Classifier) or net.architecture is None:
         raise InputError(
             f"net: this {type(net).__name__} was not made by one of convzoo's builders, so that "
