@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import os
 import re
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 import torch
 
@@ -165,3 +167,49 @@ def test_a_copy_keeps_its_provenance(hub: HubServer, pinned: dict[str, bytes]) -
     net = load("cifar_resnet20.of_the_tests")
     assert copy.deepcopy(net).provenance == net.provenance
     assert str(Path.cwd()) not in json.dumps(dict(net.provenance))
+
+
+def test_a_repository_of_a_lone_weights_file(hub: HubServer, saved: dict[str, bytes]) -> None:
+    hub.add(REPO, {WEIGHTS: saved[WEIGHTS]})
+    assert same(models.cifar_resnet20(weights=f"hf-hub:{REPO}"), three())
+    assert same(load(f"hf-hub:{REPO}", architecture="cifar_resnet20"), three())
+    with pytest.raises(WeightsError, match="nothing says which network this is"):
+        load(f"hf-hub:{REPO}")
+
+
+def test_a_repository_of_a_pickle(hub: HubServer, tmp_path: Path) -> None:
+    torch.save(three().state_dict(), tmp_path / "net.bin")
+    hub.add(REPO, {"pytorch_model.bin": (tmp_path / "net.bin").read_bytes()})
+    with pytest.raises(WeightsError, match=r"no file 'model\.safetensors'"):
+        load(f"hf-hub:{REPO}", architecture="cifar_resnet20")
+    assert hub.count("GET", "pytorch_model.bin") == 0
+    net = load(f"hf-hub:{REPO}", architecture="cifar_resnet20", allow_pickle=True)
+    assert same(net, three())
+
+
+def test_loading_a_pinned_cached_file_does_not_import_the_client(
+    hub: HubServer, pinned: dict[str, bytes]
+) -> None:
+    import subprocess
+    import sys
+
+    (entry,) = fetch("cifar_resnet20.of_the_tests")
+    script = f"""
+import sys
+from convzoo import _cache
+from convzoo.hub import load
+load("cifar_resnet20.fashion_mnist")
+found = _cache.cached_path(_cache.HubFile({REPO!r}, {WEIGHTS!r}), {entry.hash!r})
+assert _cache.actual_hash(found, {entry.hash!r}) == {entry.hash!r}
+print([name for name in ("huggingface_hub", "safetensors", "torchvision") if name in sys.modules])
+"""
+    constants = huggingface_hub.constants
+    environment = {
+        **os.environ,
+        "HF_HUB_CACHE": constants.HF_HUB_CACHE,
+        "HF_ASSETS_CACHE": constants.HF_ASSETS_CACHE,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "[]", done.stderr
