@@ -74,6 +74,8 @@ class VGGOptions(BuildOptions, total=False):
 
     dropout: float
     """Probability of dropping an output of the first two fully connected layers, in [0, 1)."""
+    widths: Sequence[int]
+    """Filters of each of the five blocks; the paper's are 64, 128, 256, 512, 512."""
     hidden: int
     """Units of the first two fully connected layers; the paper's 4096 are for 1,000 classes."""
     grid: int
