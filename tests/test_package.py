@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import convzoo
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,19 +33,32 @@ def test_import_loads_nothing_heavy() -> None:
 
 
 def test_all_is_the_namespace() -> None:
+    # What a type checker sees, lazy names included, is what there is.
     tree = ast.parse((ROOT / "src/convzoo/__init__.py").read_text(encoding="utf-8"))
-    imported = {
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names = {
         alias.asname or alias.name
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+        for node in imports
+        if node.module not in ("__future__", "typing", "convzoo")
         for alias in node.names
     }
-    public = {name for name in imported if not name.startswith("_")} | {"__version__"}
-    assert public == set(convzoo.__all__)
+    assert {name for name in names if not name.startswith("_")} | {"__version__"} == set(
+        convzoo.__all__
+    )
+    submodules = {a.name for node in imports if node.module == "convzoo" for a in node.names}
+    for name in submodules:
+        assert getattr(convzoo, name).__name__ == f"convzoo.{name}"
     assert len(convzoo.__all__) == len(set(convzoo.__all__))
     for name in convzoo.__all__:
         assert getattr(convzoo, name) is not None
     assert set(convzoo.models.MODELS) <= set(convzoo.__all__)
+
+
+def test_lazy_names_are_what_type_checkers_see() -> None:
+    assert convzoo.load is convzoo.hub.load
+    assert convzoo.layers.mc_dropout is convzoo.mc_dropout
+    with pytest.raises(AttributeError, match="module 'convzoo' has no attribute 'lod'"):
+        convzoo.lod  # noqa: B018
 
 
 def test_everything_public_is_documented() -> None:

@@ -1,12 +1,18 @@
-"""The classic convolutional networks for PyTorch: true to their papers, typed, quick to load."""
+"""The classic convolutional networks for PyTorch: true to their papers, typed, quick to load.
+
+What costs time to import (the Hub, training, transfer) is imported when it is first used.
+"""
 
 from __future__ import annotations
 
-from importlib.metadata import version as _version
+from typing import TYPE_CHECKING
 
 from convzoo._classifier import (
     Classifier,
     Stage,
+)
+from convzoo._lazy import (
+    lazy as _lazy,
 )
 from convzoo.errors import (
     CheckpointError,
@@ -17,31 +23,13 @@ from convzoo.errors import (
     UnknownNameError,
     WeightsError,
 )
-from convzoo.hub import (
-    fetch,
-    load,
-    push,
-    save,
-    verify,
-)
-from convzoo.inference import (
-    Predictor,
-)
-from convzoo.labels import (
-    map_labels,
-)
 from convzoo.layers import (
     DropBlock1d,
     DropBlock2d,
     DropBlock3d,
     DropBlockConfig,
     DropBlockSchedule,
-    DropConnectConv2d,
-    DropConnectLinear,
     LocalResponseNorm,
-    apply_drop_connect,
-    mc_dropout,
-    remove_drop_connect,
 )
 from convzoo.models import (
     alexnet,
@@ -111,33 +99,101 @@ from convzoo.presets import (
     channel_stats,
     load_image,
 )
-from convzoo.summary import (
-    Summary,
-    summary,
-)
-from convzoo.training import (
-    EarlyStopping,
-    Evaluation,
-    History,
-    evaluate,
-    fit,
-)
-from convzoo.transfer import (
-    cached_features,
-    fit_head,
-    freeze,
-    param_groups,
-    replace_head,
-    report,
-    unfreeze,
-)
-from convzoo.weights import (
-    WeightsInfo,
-    list_weights,
-    weights_info,
-)
 
-__version__: str = _version("convzoo")
+if TYPE_CHECKING:
+    from convzoo import datasets as datasets
+    from convzoo import hub as hub
+    from convzoo import inference as inference
+    from convzoo import labels as labels
+    from convzoo import training as training
+    from convzoo import transfer as transfer
+    from convzoo import visualize as visualize
+    from convzoo import weights as weights
+    from convzoo.hub import (
+        fetch,
+        load,
+        push,
+        save,
+        verify,
+    )
+    from convzoo.inference import (
+        Predictor,
+    )
+    from convzoo.labels import (
+        map_labels,
+    )
+    from convzoo.layer_table import (
+        Summary,
+        summary,
+    )
+    from convzoo.layers import (
+        DropConnectConv2d,
+        DropConnectLinear,
+        apply_drop_connect,
+        mc_dropout,
+        remove_drop_connect,
+    )
+    from convzoo.training import (
+        EarlyStopping,
+        Evaluation,
+        History,
+        evaluate,
+        fit,
+    )
+    from convzoo.transfer import (
+        cached_features,
+        fit_head,
+        freeze,
+        param_groups,
+        replace_head,
+        report,
+        unfreeze,
+    )
+    from convzoo.weights import (
+        WeightsInfo,
+        list_weights,
+        weights_info,
+    )
+else:
+    __getattr__ = _lazy(
+        __name__,
+        {
+            "convzoo.layer_table": ["Summary", "summary"],
+            "convzoo.transfer": [
+                "cached_features",
+                "fit_head",
+                "freeze",
+                "param_groups",
+                "replace_head",
+                "report",
+                "unfreeze",
+            ],
+            "convzoo.hub": ["fetch", "load", "push", "save", "verify"],
+            "convzoo.weights": ["WeightsInfo", "list_weights", "weights_info"],
+            "convzoo.labels": ["map_labels"],
+            "convzoo.training": ["EarlyStopping", "Evaluation", "History", "evaluate", "fit"],
+            "convzoo.inference": ["Predictor"],
+            "convzoo.layers": [
+                "DropConnectConv2d",
+                "DropConnectLinear",
+                "apply_drop_connect",
+                "mc_dropout",
+                "remove_drop_connect",
+            ],
+        },
+        submodules=(
+            "datasets",
+            "hub",
+            "inference",
+            "labels",
+            "training",
+            "transfer",
+            "visualize",
+            "weights",
+        ),
+    )
+
+__version__ = "0.1.0"
 
 __all__ = [
     "CheckpointError",

@@ -38,8 +38,8 @@ def info(name: str, size: int | None) -> None:
 
     Layers come with output shape, parameters, multiply-adds and receptive field.
     """
+    from convzoo.layer_table import summary
     from convzoo.models import model_info
-    from convzoo.summary import summary
     from convzoo.weights import list_weights, weights_info
 
     known = model_info(name)

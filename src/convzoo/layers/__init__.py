@@ -1,6 +1,10 @@
 """Layers that the classic networks need and PyTorch lacks, or gets wrong in some case."""
 
-from convzoo.layers.apply_drop_connect import apply_drop_connect, remove_drop_connect
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convzoo._lazy import lazy as _lazy
 from convzoo.layers.drop_block import (
     DropBlock1d,
     DropBlock2d,
@@ -11,9 +15,21 @@ from convzoo.layers.drop_block import (
 )
 from convzoo.layers.drop_block_config import DropBlockConfig
 from convzoo.layers.drop_block_schedule import DropBlockSchedule
-from convzoo.layers.drop_connect import DropConnectConv2d, DropConnectLinear
 from convzoo.layers.local_response_norm import LocalResponseNorm, local_response_norm
-from convzoo.layers.mc_dropout import MCDropout, mc_dropout
+
+if TYPE_CHECKING:
+    from convzoo.layers.drop_connect import DropConnectConv2d, DropConnectLinear
+    from convzoo.layers.monte_carlo_dropout import MCDropout, mc_dropout
+    from convzoo.layers.swap_drop_connect import apply_drop_connect, remove_drop_connect
+else:  # no network is built with these, so they wait until they are asked for
+    __getattr__ = _lazy(
+        __name__,
+        {
+            "convzoo.layers.drop_connect": ["DropConnectConv2d", "DropConnectLinear"],
+            "convzoo.layers.monte_carlo_dropout": ["MCDropout", "mc_dropout"],
+            "convzoo.layers.swap_drop_connect": ["apply_drop_connect", "remove_drop_connect"],
+        },
+    )
 
 __all__ = [
     "DropBlock1d",

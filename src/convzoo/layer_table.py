@@ -19,7 +19,7 @@ _aten = torch.ops.aten
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a [Summary][convzoo.summary.Summary].
+    """One layer of a [Summary][convzoo.Summary].
 
     Attributes:
         name: The submodule's path.
