@@ -81,7 +81,7 @@ def verify(names: tuple[str, ...]) -> None:
     entries = hub.verify(names)
     for entry in entries:
         click.echo(f"{entry.name}: {entry.status}")
-    bad = [entry.name for entry in entries if entry.status in ("missing", "corrupt")]
+    bad = [entry.name for entry in entries if entry.status != "ok"]
     if bad:
         raise click.ClickException(f"not as published: {', '.join(bad)}")
 
