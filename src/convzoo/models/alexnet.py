@@ -30,7 +30,7 @@ initialisation.
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, Literal, NamedTuple, Unpack
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, NamedTuple, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,11 @@ from convzoo._registry import ModelInfo, Paper
 from convzoo.errors import InputError
 from convzoo.layers import LocalResponseNorm
 from convzoo.presets import IMAGENET
+
+if TYPE_CHECKING:
+    from convzoo._weights_tags import (
+        AlexnetTag,
+    )
 
 AlexNetName = Literal["alexnet"]
 AlexNet2012Name = Literal["alexnet_2012"]
@@ -305,7 +310,9 @@ class AlexNet2012(Classifier):
                 nn.init.constant_(layer.bias, bias)
 
 
-def alexnet(*, weights: str | None = None, **options: Unpack[AlexNetOptions]) -> AlexNet:
+def alexnet(
+    *, weights: AlexnetTag | str | None = None, **options: Unpack[AlexNetOptions]
+) -> AlexNet:
     """AlexNet in one tower, torchvision's; 61,100,840 parameters, 714 M multiply-adds."""
     return build(AlexNet, "alexnet", {}, weights, options, preset=IMAGENET)
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final, Literal, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,18 @@ from convzoo._registry import ModelInfo, Paper
 from convzoo.errors import InputError
 from convzoo.layers import LocalResponseNorm
 from convzoo.presets import IMAGENET, Preset
+
+if TYPE_CHECKING:
+    from convzoo._weights_tags import (
+        Vgg11BnTag,
+        Vgg11Tag,
+        Vgg13BnTag,
+        Vgg13Tag,
+        Vgg16BnTag,
+        Vgg16Tag,
+        Vgg19BnTag,
+        Vgg19Tag,
+    )
 
 VGGName = Literal[
     "vgg11",
@@ -320,7 +332,7 @@ def _as_conv(layer: nn.Module, kernel: int) -> nn.Conv2d:
     return conv
 
 
-def vgg11(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+def vgg11(*, weights: Vgg11Tag | str | None = None, **options: Unpack[VGGOptions]) -> VGG:
     """VGG-11, configuration A; 132,863,336 parameters, 7.61 G multiply-adds."""
     return build(VGG, "vgg11", _SETTINGS["vgg11"], weights, options, preset=IMAGENET)
 
@@ -330,7 +342,7 @@ def vgg11_lrn(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> V
     return build(VGG, "vgg11_lrn", _SETTINGS["vgg11_lrn"], weights, options, preset=IMAGENET)
 
 
-def vgg13(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+def vgg13(*, weights: Vgg13Tag | str | None = None, **options: Unpack[VGGOptions]) -> VGG:
     """VGG-13, configuration B; 133,047,848 parameters, 11.31 G multiply-adds."""
     return build(VGG, "vgg13", _SETTINGS["vgg13"], weights, options, preset=IMAGENET)
 
@@ -340,32 +352,32 @@ def vgg16_1x1(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> V
     return build(VGG, "vgg16_1x1", _SETTINGS["vgg16_1x1"], weights, options, preset=IMAGENET)
 
 
-def vgg16(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+def vgg16(*, weights: Vgg16Tag | str | None = None, **options: Unpack[VGGOptions]) -> VGG:
     """VGG-16, configuration D; 138,357,544 parameters, 15.47 G multiply-adds."""
     return build(VGG, "vgg16", _SETTINGS["vgg16"], weights, options, preset=IMAGENET)
 
 
-def vgg19(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+def vgg19(*, weights: Vgg19Tag | str | None = None, **options: Unpack[VGGOptions]) -> VGG:
     """VGG-19, configuration E; 143,667,240 parameters, 19.63 G multiply-adds."""
     return build(VGG, "vgg19", _SETTINGS["vgg19"], weights, options, preset=IMAGENET)
 
 
-def vgg11_bn(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+def vgg11_bn(*, weights: Vgg11BnTag | str | None = None, **options: Unpack[VGGOptions]) -> VGG:
     """VGG-11 with batch normalisation; 132,868,840 parameters, 7.61 G multiply-adds."""
     return build(VGG, "vgg11_bn", _SETTINGS["vgg11_bn"], weights, options, preset=IMAGENET)
 
 
-def vgg13_bn(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+def vgg13_bn(*, weights: Vgg13BnTag | str | None = None, **options: Unpack[VGGOptions]) -> VGG:
     """VGG-13 with batch normalisation; 133,053,736 parameters, 11.31 G multiply-adds."""
     return build(VGG, "vgg13_bn", _SETTINGS["vgg13_bn"], weights, options, preset=IMAGENET)
 
 
-def vgg16_bn(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+def vgg16_bn(*, weights: Vgg16BnTag | str | None = None, **options: Unpack[VGGOptions]) -> VGG:
     """VGG-16 with batch normalisation; 138,365,992 parameters, 15.47 G multiply-adds."""
     return build(VGG, "vgg16_bn", _SETTINGS["vgg16_bn"], weights, options, preset=IMAGENET)
 
 
-def vgg19_bn(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+def vgg19_bn(*, weights: Vgg19BnTag | str | None = None, **options: Unpack[VGGOptions]) -> VGG:
     """VGG-19 with batch normalisation; 143,678,248 parameters, 19.63 G multiply-adds."""
     return build(VGG, "vgg19_bn", _SETTINGS["vgg19_bn"], weights, options, preset=IMAGENET)
 

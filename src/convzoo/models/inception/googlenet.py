@@ -50,6 +50,11 @@ from convzoo.models.inception.auxiliary import (
 from convzoo.models.inception.blocks import ConvUnit, InceptionReduced
 from convzoo.presets import IMAGENET
 
+if TYPE_CHECKING:
+    from convzoo._weights_tags import (
+        GooglenetTag,
+    )
+
 GoogLeNetName = Literal["googlenet", "googlenet_2014"]
 
 GoogLeNetStem = Literal["imagenet", "small"]
@@ -310,24 +315,27 @@ class GoogLeNetWithAux(GoogLeNet):
 @overload
 def googlenet(
     *,
-    weights: str | None = None,
+    weights: GooglenetTag | str | None = None,
     aux_heads: Literal[False] = False,
     **options: Unpack[GoogLeNetOptions],
 ) -> GoogLeNet: ...
 @overload
 def googlenet(
     *,
-    weights: str | None = None,
+    weights: GooglenetTag | str | None = None,
     aux_heads: Literal[True],
     **options: Unpack[GoogLeNetOptions],
 ) -> GoogLeNetWithAux: ...
 @overload
 def googlenet(
-    *, weights: str | None = None, aux_heads: bool, **options: Unpack[GoogLeNetOptions]
+    *,
+    weights: GooglenetTag | str | None = None,
+    aux_heads: bool,
+    **options: Unpack[GoogLeNetOptions],
 ) -> GoogLeNet | GoogLeNetWithAux: ...
 def googlenet(
     *,
-    weights: str | None = None,
+    weights: GooglenetTag | str | None = None,
     aux_heads: bool = False,
     **options: Unpack[GoogLeNetOptions],
 ) -> GoogLeNet:

@@ -47,6 +47,11 @@ from convzoo.models.inception.blocks import (
 )
 from convzoo.presets import INCEPTION
 
+if TYPE_CHECKING:
+    from convzoo._weights_tags import (
+        InceptionV3Tag,
+    )
+
 InceptionV3Name = Literal["inception_v3"]
 
 
@@ -225,24 +230,27 @@ class InceptionV3WithAux(InceptionV3):
 @overload
 def inception_v3(
     *,
-    weights: str | None = None,
+    weights: InceptionV3Tag | str | None = None,
     aux_heads: Literal[False] = False,
     **options: Unpack[InceptionV3Options],
 ) -> InceptionV3: ...
 @overload
 def inception_v3(
     *,
-    weights: str | None = None,
+    weights: InceptionV3Tag | str | None = None,
     aux_heads: Literal[True],
     **options: Unpack[InceptionV3Options],
 ) -> InceptionV3WithAux: ...
 @overload
 def inception_v3(
-    *, weights: str | None = None, aux_heads: bool, **options: Unpack[InceptionV3Options]
+    *,
+    weights: InceptionV3Tag | str | None = None,
+    aux_heads: bool,
+    **options: Unpack[InceptionV3Options],
 ) -> InceptionV3 | InceptionV3WithAux: ...
 def inception_v3(
     *,
-    weights: str | None = None,
+    weights: InceptionV3Tag | str | None = None,
     aux_heads: bool = False,
     **options: Unpack[InceptionV3Options],
 ) -> InceptionV3:

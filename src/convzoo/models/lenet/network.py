@@ -21,7 +21,7 @@ pooling has no parameters, the last layer is linear, tanh is not scaled, and PyT
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Final, Literal, Unpack
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,11 @@ from convzoo.models.lenet.blocks import (
     init_uniform_,
 )
 from convzoo.presets import LENET5_1998, MNIST, Preset
+
+if TYPE_CHECKING:
+    from convzoo._weights_tags import (
+        Lenet5Tag,
+    )
 
 LeNetName = Literal["lenet5"]
 LeNet1998Name = Literal["lenet5_1998"]
@@ -262,7 +267,7 @@ class LeNet1998(Classifier):
                 module.reset_parameters()
 
 
-def lenet5(*, weights: str | None = None, **options: Unpack[LeNetOptions]) -> LeNet5:
+def lenet5(*, weights: Lenet5Tag | str | None = None, **options: Unpack[LeNetOptions]) -> LeNet5:
     """LeNet-5 as it is built today, for 28 x 28 digits; 61,706 parameters, 0.42 M multiply-adds."""
     return build(LeNet5, "lenet5", {}, weights, options, preset=_preset(options))
 

@@ -6,7 +6,7 @@ zeros (option A) save where bottlenecks change the width. `shortcut="B"` project
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
 
 from convzoo._build import build
 from convzoo._registry import ModelInfo, Paper
@@ -18,6 +18,11 @@ from convzoo.models.resnet.blocks import (
 )
 from convzoo.models.resnet.network import PreActResNet, ResNet, ResNetOptions
 from convzoo.presets import CIFAR10
+
+if TYPE_CHECKING:
+    from convzoo._weights_tags import (
+        CifarResnet20Tag,
+    )
 
 CifarResNetName = Literal[
     "cifar_resnet20",
@@ -74,7 +79,9 @@ _SETTINGS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def cifar_resnet20(*, weights: str | None = None, **options: Unpack[ResNetOptions]) -> ResNet:
+def cifar_resnet20(
+    *, weights: CifarResnet20Tag | str | None = None, **options: Unpack[ResNetOptions]
+) -> ResNet:
     """ResNet-20 for CIFAR, option A shortcuts; 269,722 parameters."""
     return build(
         ResNet, "cifar_resnet20", _SETTINGS["cifar_resnet20"], weights, options, preset=CIFAR10

@@ -5,7 +5,7 @@ Parameter counts are for 1,000 classes, multiply-adds for one image of 224 x 224
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
 
 from convzoo._build import build
 from convzoo._registry import ModelInfo, Paper
@@ -17,6 +17,20 @@ from convzoo.models.resnet.blocks import (
 )
 from convzoo.models.resnet.network import PreActResNet, ResNet, ResNetOptions
 from convzoo.presets import IMAGENET
+
+if TYPE_CHECKING:
+    from convzoo._weights_tags import (
+        Resnet18Tag,
+        Resnet34Tag,
+        Resnet50Tag,
+        Resnet101Tag,
+        Resnet152Tag,
+        Resnext5032x4dTag,
+        Resnext10132x8dTag,
+        Resnext10164x4dTag,
+        WideResnet502Tag,
+        WideResnet1012Tag,
+    )
 
 ResNetName = Literal[
     "resnet18",
@@ -76,27 +90,37 @@ _SETTINGS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def resnet18(*, weights: str | None = None, **options: Unpack[ResNetOptions]) -> ResNet:
+def resnet18(
+    *, weights: Resnet18Tag | str | None = None, **options: Unpack[ResNetOptions]
+) -> ResNet:
     """ResNet-18: two basic blocks a stage; 11,689,512 parameters, 1.81 G multiply-adds."""
     return build(ResNet, "resnet18", _SETTINGS["resnet18"], weights, options, preset=IMAGENET)
 
 
-def resnet34(*, weights: str | None = None, **options: Unpack[ResNetOptions]) -> ResNet:
+def resnet34(
+    *, weights: Resnet34Tag | str | None = None, **options: Unpack[ResNetOptions]
+) -> ResNet:
     """ResNet-34: sixteen basic blocks; 21,797,672 parameters, 3.66 G multiply-adds."""
     return build(ResNet, "resnet34", _SETTINGS["resnet34"], weights, options, preset=IMAGENET)
 
 
-def resnet50(*, weights: str | None = None, **options: Unpack[ResNetOptions]) -> ResNet:
+def resnet50(
+    *, weights: Resnet50Tag | str | None = None, **options: Unpack[ResNetOptions]
+) -> ResNet:
     """ResNet-50 v1.5 (stride in the 3x3); 25,557,032 parameters, 4.09 G multiply-adds."""
     return build(ResNet, "resnet50", _SETTINGS["resnet50"], weights, options, preset=IMAGENET)
 
 
-def resnet101(*, weights: str | None = None, **options: Unpack[ResNetOptions]) -> ResNet:
+def resnet101(
+    *, weights: Resnet101Tag | str | None = None, **options: Unpack[ResNetOptions]
+) -> ResNet:
     """ResNet-101 v1.5 (stride in the 3x3); 44,549,160 parameters, 7.80 G multiply-adds."""
     return build(ResNet, "resnet101", _SETTINGS["resnet101"], weights, options, preset=IMAGENET)
 
 
-def resnet152(*, weights: str | None = None, **options: Unpack[ResNetOptions]) -> ResNet:
+def resnet152(
+    *, weights: Resnet152Tag | str | None = None, **options: Unpack[ResNetOptions]
+) -> ResNet:
     """ResNet-152 v1.5 (stride in the 3x3); 60,192,808 parameters, 11.51 G multiply-adds."""
     return build(ResNet, "resnet152", _SETTINGS["resnet152"], weights, options, preset=IMAGENET)
 
@@ -130,35 +154,45 @@ def plain34(*, weights: str | None = None, **options: Unpack[ResNetOptions]) -> 
     return build(ResNet, "plain34", _SETTINGS["plain34"], weights, options, preset=IMAGENET)
 
 
-def resnext50_32x4d(*, weights: str | None = None, **options: Unpack[ResNetOptions]) -> ResNet:
+def resnext50_32x4d(
+    *, weights: Resnext5032x4dTag | str | None = None, **options: Unpack[ResNetOptions]
+) -> ResNet:
     """ResNeXt-50 32x4d: 32 groups of 4 filters; 25,028,904 parameters, 4.23 G multiply-adds."""
     return build(
         ResNet, "resnext50_32x4d", _SETTINGS["resnext50_32x4d"], weights, options, preset=IMAGENET
     )
 
 
-def resnext101_32x8d(*, weights: str | None = None, **options: Unpack[ResNetOptions]) -> ResNet:
+def resnext101_32x8d(
+    *, weights: Resnext10132x8dTag | str | None = None, **options: Unpack[ResNetOptions]
+) -> ResNet:
     """ResNeXt-101 32x8d, torchvision's; 88,791,336 parameters, 16.41 G multiply-adds."""
     return build(
         ResNet, "resnext101_32x8d", _SETTINGS["resnext101_32x8d"], weights, options, preset=IMAGENET
     )
 
 
-def resnext101_64x4d(*, weights: str | None = None, **options: Unpack[ResNetOptions]) -> ResNet:
+def resnext101_64x4d(
+    *, weights: Resnext10164x4dTag | str | None = None, **options: Unpack[ResNetOptions]
+) -> ResNet:
     """ResNeXt-101 64x4d; 83,455,272 parameters, 15.46 G multiply-adds."""
     return build(
         ResNet, "resnext101_64x4d", _SETTINGS["resnext101_64x4d"], weights, options, preset=IMAGENET
     )
 
 
-def wide_resnet50_2(*, weights: str | None = None, **options: Unpack[ResNetOptions]) -> ResNet:
+def wide_resnet50_2(
+    *, weights: WideResnet502Tag | str | None = None, **options: Unpack[ResNetOptions]
+) -> ResNet:
     """Wide ResNet-50-2: inner width doubled; 68,883,240 parameters, 11.40 G multiply-adds."""
     return build(
         ResNet, "wide_resnet50_2", _SETTINGS["wide_resnet50_2"], weights, options, preset=IMAGENET
     )
 
 
-def wide_resnet101_2(*, weights: str | None = None, **options: Unpack[ResNetOptions]) -> ResNet:
+def wide_resnet101_2(
+    *, weights: WideResnet1012Tag | str | None = None, **options: Unpack[ResNetOptions]
+) -> ResNet:
     """Wide ResNet-101-2: inner width doubled; 126,886,696 parameters, 22.75 G multiply-adds."""
     return build(
         ResNet, "wide_resnet101_2", _SETTINGS["wide_resnet101_2"], weights, options, preset=IMAGENET

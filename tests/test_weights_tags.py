@@ -1,0 +1,25 @@
+"""What an editor offers for `weights=` is what the catalogue holds."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+
+import pytest
+
+import convzoo
+from convzoo import _weights_tags
+from convzoo.models import MODELS
+
+TAGS: dict[str, list[str]] = {}
+for full_name in convzoo.list_weights():
+    model, _, tag = full_name.partition(".")
+    TAGS.setdefault(model, []).append(tag)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_tags_for_editors_are_the_catalogues(name: str) -> None:
+    annotation = inspect.signature(MODELS[name].builder).parameters["weights"].annotation
+    alias = annotation.removesuffix(" | None").removesuffix("str").removesuffix(" | ")
+    offered = typing.get_args(getattr(_weights_tags, alias)) if alias else ()
+    assert sorted(offered) == sorted(TAGS.get(name, []))
