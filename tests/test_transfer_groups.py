@@ -288,3 +288,31 @@ def test_refused_features() -> None:
         fit_head(net, TensorDataset(torch.zeros(3, 5), torch.zeros(3, dtype=torch.long)))
     with pytest.raises(InputError, match="the head is frozen"):
         fit_head(freeze(net, "fc"), cached_features(net, data()))
+
+
+@pytest.mark.parametrize(
+    ("count", "classes", "arguments", "message"),
+    [
+        (0, [], {}, "features: expected at least one image's, got none"),
+        (2, [0, 1], {"epochs": 0}, "epochs: expected an integer of at least 1, got 0"),
+        (2, [0, 1], {"epochs": True}, "epochs: expected an integer"),
+        (2, [0, 1], {"batch_size": 0}, "batch_size: expected an integer of at least 1, got 0"),
+        (2, [0, 3], {}, "class numbers from 0 to 2, got 3; the head scores 3 classes"),
+        (2, [-100, 0], {}, "class numbers from 0 to 2, got -100"),
+        (2, [0.0, 1.0], {}, r"integers of shape \(2,\), got torch.float32"),
+        (2, [[0, 1], [1, 0]], {}, r"one class number an image, .* of shape \(2, 2\)"),
+    ],
+)
+def test_fit_head_refuses_before_it_changes_anything(
+    count: int, classes: list[object], arguments: dict[str, int], message: str
+) -> None:
+    net = cifar_resnet20(num_classes=3)
+    before = net.fc.weight.clone()
+    with pytest.raises(InputError, match=message):
+        fit_head(net, TensorDataset(torch.ones(count, 64), torch.tensor(classes)), **arguments)
+    assert torch.equal(net.fc.weight, before)
+
+
+def test_fit_head_takes_class_numbers_of_any_integer_type() -> None:
+    features = TensorDataset(torch.randn(4, 64), torch.tensor([0, 1, 2, 0], dtype=torch.int32))
+    assert len(fit_head(cifar_resnet20(num_classes=3), features, epochs=2)) == 2

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from convzoo.errors import InputError
-from convzoo.transfer._heads import find_heads, unwrap
+from convzoo.transfer._heads import find_heads, score_width, unwrap
 
 
 def cached_features(
@@ -108,7 +108,8 @@ def fit_head(
         The mean loss of each epoch.
 
     Raises:
-        InputError: The features are not as long as the head's input.
+        InputError: There are no features, they are not as long as the head's input, a class
+            number is none of the head's classes, or a number is out of range.
 
     Example:
         >>> import torch, convzoo
@@ -119,8 +120,16 @@ def fit_head(
         >>> losses[-1] < losses[0]
         True
     """
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"{name}: expected an integer of at least 1, got {value!r}")
     core = unwrap(net)
     head = core.get_submodule(find_heads(core)[0])
+    if len(features.tensors) != 2:
+        raise InputError(
+            "features: expected the two tensors that cached_features returns, "
+            f"got {len(features.tensors)}"
+        )
     x, y = features.tensors
     parameters = [p for p in head.parameters() if p.requires_grad]
     if not parameters:
@@ -128,8 +137,9 @@ def fit_head(
     width = parameters[0].shape[1]
     if x.ndim != 2 or x.shape[1] != width:
         raise InputError(f"features: expected shape (N, {width}), got {tuple(x.shape)}")
+    _check_classes(y, len(x), score_width(head) or parameters[0].shape[0])
     device = parameters[0].device
-    x, y = x.to(device), y.to(device)
+    x, y = x.to(device), y.to(device, torch.long)
     order = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(
         [
@@ -138,7 +148,7 @@ def fit_head(
         ],
         lr=lr,
     )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(epochs, 1))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     modes = [(module, module.training) for module in head.modules()]
     convolution = parameters[0].ndim == 4
     losses: list[float] = []
@@ -160,6 +170,24 @@ def fit_head(
         for module, mode in modes:
             module.training = mode
     return losses
+
+
+def _check_classes(y: Tensor, count: int, classes: int) -> None:
+    """Refuse class numbers that cross-entropy would answer with a crash, on a GPU a fatal one."""
+    if count == 0:
+        raise InputError("features: expected at least one image's, got none")
+    if y.ndim != 1 or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        raise InputError(
+            f"features: expected one class number an image, integers of shape ({count},), "
+            f"got {y.dtype} of shape {tuple(y.shape)}"
+        )
+    least, most = int(y.min()), int(y.max())
+    if least < 0 or most >= classes:
+        raise InputError(
+            f"features: expected class numbers from 0 to {classes - 1}, "
+            f"got {least if least < 0 else most}; "
+            f"the head scores {classes} classes (see replace_head)"
+        )
 
 
 def _vectors(features: Tensor) -> Tensor:
