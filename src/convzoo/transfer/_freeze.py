@@ -12,6 +12,7 @@ from torch import nn
 from convzoo._classifier import Classifier
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.transfer._heads import find_heads, inside, is_parallel, unwrap
+from convzoo.transfer._stages import stage_paths
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -47,14 +48,17 @@ def freeze(net: M, part: str = "backbone") -> M:
             - `"up_to:STAGE"`: everything registered up to and including a stage (a name in
               `net.stages`, or the path of any submodule), the heads' last layers excepted;
               parameters held by a module around the stage count as coming before it;
-            - `"STAGE"`: that stage or submodule alone.
+            - `"STAGE"`: that stage or submodule alone. A stage is everything registered after the
+              module of the stage before it, up to and including its own module; a stage's name
+              comes before a submodule's of the same name.
 
     Returns:
         The same object.
 
     Raises:
         UnknownNameError: There is no such stage or submodule; the nearest names are suggested.
-        InputError: The head, which `"backbone"` leaves out, cannot be told.
+        InputError: The stage or submodule holds no parameters (a pooling, say), or the head,
+            which `"backbone"` leaves out, cannot be told.
 
     Example:
         >>> import convzoo
@@ -82,6 +86,7 @@ def unfreeze(net: M, part: str | None = None) -> M:
 
     Raises:
         UnknownNameError: There is no such stage or submodule; the nearest names are suggested.
+        InputError: The stage or submodule holds no parameters.
 
     Example:
         >>> import convzoo
@@ -113,7 +118,24 @@ def select(net: nn.Module, part: str, heads: Sequence[str] | None = None) -> Sel
 
     Returns:
         The part.
+
+    Raises:
+        UnknownNameError: There is no such stage or submodule.
+        InputError: A stage or submodule was named, and there is nothing in it to freeze. Only
+            `"backbone"` may be empty, as it is in a network that is all head.
     """
+    chosen = _select(net, part, heads)
+    buffers = any(b is not None for m in chosen.modules for b in m._buffers.values())
+    # Batch normalisation without parameters of its own still has statistics to hold still.
+    if part != "backbone" and not chosen.parameters and not buffers:
+        raise InputError(
+            f"part: {part!r} of {type(net).__name__} holds no parameters, so that there is "
+            "nothing to freeze or to let train"
+        )
+    return chosen
+
+
+def _select(net: nn.Module, part: str, heads: Sequence[str] | None) -> Selection:
     if not isinstance(part, str):
         raise InputError(
             f'freeze: expected "backbone", "up_to:STAGE" or the name of a stage, got {part!r}'
@@ -121,7 +143,10 @@ def select(net: nn.Module, part: str, heads: Sequence[str] | None = None) -> Sel
     by_path = dict(net.named_modules())
     if part != "backbone" and not part.startswith("up_to:"):
         path = _stage_path(net, part, {"backbone", *by_path})
-        chosen = [module for p, module in by_path.items() if inside(p, path)]
+        if isinstance(net, Classifier) and any(part == stage.name for stage in net.stages):
+            chosen = [by_path[p] for p in stage_paths(net, part)]
+        else:
+            chosen = [module for p, module in by_path.items() if inside(p, path)]
         return Selection(tuple(chosen), _parameters(chosen))
     order = list(by_path)
     last = len(order) - 1
@@ -179,6 +204,7 @@ def _parameters(modules: Iterable[nn.Module]) -> tuple[nn.Parameter, ...]:
 
 
 def _stage_path(net: nn.Module, name: str, known: Iterable[str]) -> str:
+    """Path of a stage's last module, or of a submodule."""
     stages = {s.name: s.module for s in net.stages} if isinstance(net, Classifier) else {}
     if name in stages:
         return stages[name]

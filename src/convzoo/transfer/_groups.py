@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from convzoo._classifier import Classifier
 from convzoo.errors import InputError
 from convzoo.transfer._heads import find_heads, inside, unwrap
+from convzoo.transfer._stages import auxiliary, blocks_by_stage
 
 _NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 _NORM_NAME = re.compile(r"Norm(Act)?(\dd)?$", re.IGNORECASE)
@@ -183,33 +184,19 @@ def _block_of_each(net: nn.Module, heads: Sequence[str]) -> dict[str, str]:
     """The block's name for the path of every module."""
     order = [path for path, _ in net.named_modules()]
     if isinstance(net, Classifier):
-        blocks = _blocks_by_stage(net, order)
+        blocks = blocks_by_stage(net, order, _REST)
     else:
         blocks = {path: _top(net, path) for path in order}
     # What modules around the blocks hold themselves (class tokens) goes with the first of them.
     first = next((name for name in blocks.values() if name), _REST)
     found = {path: name or first for path, name in blocks.items()}
-    aux = {head.partition(".")[0] for head in heads[1:]} - {heads[0].partition(".")[0]}
+    aux = auxiliary(heads)
     for path in order:
         if any(inside(path, head) for head in heads):
             found[path] = _HEAD
         elif path.partition(".")[0] in aux:
             found[path] = _AUX
     return found
-
-
-def _blocks_by_stage(net: Classifier, order: Sequence[str]) -> dict[str, str]:
-    position = {path: index for index, path in enumerate(order)}
-    blocks = {"": ""}
-    start = 1
-    for stage in net.stages:
-        end = position[stage.module] + 1
-        while end < len(order) and inside(order[end], stage.module):
-            end += 1
-        blocks.update(dict.fromkeys(order[start:end], stage.name))
-        start = max(start, end)
-    blocks.update(dict.fromkeys(order[start:], _REST))
-    return blocks
 
 
 def _top(net: nn.Module, path: str) -> str:

@@ -1,0 +1,140 @@
+"""Freezing by a stage's name: a stage is the layers that make its map, not the last of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from convzoo._classifier import Classifier
+from convzoo.errors import InputError
+from convzoo.models import MODELS, create_model
+from convzoo.transfer import freeze, param_groups, replace_head, report, unfreeze
+
+
+def on_meta(name: str, **options: object) -> Classifier:
+    return create_model(name, device="meta", **options)
+
+
+def first_of_each_class() -> list[str]:
+    names: dict[type[Classifier], str] = {}
+    for name in MODELS:
+        names.setdefault(type(on_meta(name)), name)
+    return list(names.values())
+
+
+def frozen(net: nn.Module) -> set[str]:
+    return {name for name, p in net.named_parameters() if not p.requires_grad}
+
+
+# How many parameters each stage holds, in order, counted from the networks' definitions: a layer
+# has two, a convolution with batch normalisation three. A pooling without weights has none.
+PARAMETERS = {
+    "alexnet": [2, 0, 2, 0, 2, 2, 2, 0],
+    "alexnet_2012": [2, 0, 2, 0, 2, 2, 2, 0],
+    "vgg11": [2, 2, 4, 4, 4],
+    # An Inception module is six convolutions.
+    "googlenet": [3, 6, 36, 90, 36],
+    "inception_v3": [9, 6, 63, 132, 72],
+    "lenet5": [2, 0, 2, 0],
+    "lenet5_1998": [2, 2, 2, 2, 2],
+    "linear_classifier": [0],
+    "mlp": [4],
+    "mnist_cnn": [2, 0],
+    "resnet18": [3, 12, 15, 15, 15],
+    "preact_resnet50": [3, 26, 37, 55, 28],
+}
+
+
+@pytest.mark.parametrize("name", first_of_each_class())
+def test_every_stage_of_every_class_freezes_and_thaws_its_layers(name: str) -> None:
+    so_far: set[str] = set()
+    for stage, count in zip(on_meta(name).stages, PARAMETERS[name], strict=True):
+        net = on_meta(name)
+        if count == 0:
+            for act in (freeze, unfreeze):
+                with pytest.raises(InputError, match=f"part: '{stage.name}' of .* no parameters"):
+                    act(net, stage.name)
+            assert frozen(net) == set()
+        else:
+            own = frozen(freeze(net, stage.name))
+            assert len(own) == count
+            assert not own & so_far  # no parameter is in two stages
+            so_far |= own
+            thawed = unfreeze(freeze(on_meta(name)), stage.name)
+            assert own == frozen(freeze(on_meta(name))) - frozen(thawed)
+            assert not net.train().get_submodule(stage.module).training
+            assert thawed.train().get_submodule(stage.module).training
+        if so_far:  # up to a stage is that stage and all before it
+            up_to = freeze(on_meta(name), f"up_to:{stage.name}")
+            assert frozen(up_to) == so_far
+            assert frozen(unfreeze(up_to, f"up_to:{stage.name}")) == set()
+        else:
+            with pytest.raises(InputError, match="holds no parameters"):
+                freeze(net, f"up_to:{stage.name}")
+
+
+@pytest.mark.parametrize("name", first_of_each_class())
+def test_stages_are_the_blocks_of_param_groups(name: str) -> None:
+    for stage in on_meta(name).stages:
+        net = on_meta(name)
+        groups = [g for g in param_groups(net, 0.1) if g.name.partition(".")[0] == stage.name]
+        grouped = {id(p) for group in groups for p in group.params}
+        if grouped:
+            freeze(net, stage.name)
+            # A norm after the last stage has no group of its own, and belongs to no stage.
+            block = {k for k, p in net.named_parameters() if id(p) in grouped}
+            assert frozen(net) == block - {"bn_last.weight", "bn_last.bias"}
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "layers"),
+    [
+        ("vgg11", "block1", ("features.0",)),
+        ("vgg11", "block3", ("features.6", "features.8")),
+        ("alexnet", "conv1", ("features.0",)),
+        ("alexnet_2012", "conv1", ("conv1",)),
+        ("lenet5", "conv1", ("conv1",)),
+        ("cifar_resnet20", "stem", ("conv1", "bn1")),
+        ("resnet18", "layer2", ("layer2",)),
+    ],
+)
+def test_what_a_stage_freezes(name: str, stage: str, layers: tuple[str, ...]) -> None:
+    assert report(freeze(on_meta(name), stage)).frozen == layers
+
+
+def test_the_last_stage_of_a_frozen_vgg_trains_again() -> None:
+    net = unfreeze(freeze(on_meta("vgg11")), "block5")
+    assert report(net).trainable == ("features.16", "features.18", "classifier.6")
+    net.train()
+    assert [net.features[i].training for i in (14, 15, 16, 20)] == [False, False, True, True]
+
+
+def test_the_last_stage_does_not_take_the_auxiliary_head_with_it() -> None:
+    net = freeze(on_meta("inception_v3", aux_heads=True), "Mixed_7c")
+    assert not [key for key in frozen(net) if key.startswith(("AuxLogits", "fc"))]
+    assert len(frozen(net)) == 72
+
+
+def test_a_container_of_several_stages_follows_train() -> None:
+    net = freeze(on_meta("vgg11"), "block1").train()
+    assert net.features.training
+    assert not net.features[0].training
+    assert not net.features[2].training
+
+
+def test_parts_without_parameters_are_refused() -> None:
+    net = nn.Sequential(
+        nn.ReLU(), nn.Linear(3, 3), nn.BatchNorm1d(3, affine=False), nn.Linear(3, 2)
+    )
+    for part in ("0", "up_to:0"):
+        with pytest.raises(InputError, match=f"part: '{part}' of Sequential holds no parameters"):
+            freeze(net, part)
+    # Running statistics are something to hold still.
+    freeze(net, "2").train()(torch.randn(4, 3))
+    assert torch.equal(net[2].running_mean, torch.zeros(3))
+
+
+def test_a_network_that_is_all_head_has_an_empty_backbone() -> None:
+    net = replace_head(on_meta("linear_classifier"), 3, freeze="backbone")
+    assert report(net).trainable == ("fc",)
