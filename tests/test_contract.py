@@ -1,7 +1,8 @@
 """What every network of the zoo promises, tested over the registry.
 
 Shapes and counts are taken on the meta device from every model. What needs real numbers runs on
-the first (smallest) model of each family. A new model is covered by being registered.
+the first (smallest) model of each family and on a few more. A new model is covered by being
+registered.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ from convzoo.errors import InputError, UnknownNameError
 from convzoo.models import MODELS
 
 EVERY = sorted(MODELS)
-FIRSTS: list[str] = list({info.family: name for name, info in reversed(MODELS.items())}.values())
+# The first (smallest) of each family, and those that are built otherwise than their family's first.
+FIRSTS: list[str] = [
+    *{info.family: name for name, info in reversed(MODELS.items())}.values(),
+    *("resnet50", "vgg11_bn", "vgg11_lrn", "googlenet_2014", "cifar_cnn5"),
+    *("alexnet_2012", "lenet5_1998"),
+]
+FIRSTS = list(dict.fromkeys(FIRSTS))
 
 
 def build_meta(name: str, **options: object) -> Classifier:
@@ -181,21 +188,34 @@ def test_unknown_options_are_named(name: str) -> None:
 def test_modules_are_registered_in_the_order_they_run(name: str) -> None:
     net = build_meta(name).eval()
     ran: list[str] = []
+    inside = {s.module.rpartition(".")[0] for s in net.stages}  # e.g. VGG's `features`
     for path, module in net.named_modules():
-        if not list(module.children()):
+        if path and path.rpartition(".")[0] in inside | {""}:
             module.register_forward_pre_hook(lambda *_, path=path: ran.append(path))
     channels, height, width = MODELS[name].input_shape
     net(torch.zeros(1, channels, height, width, device="meta"))
-    registered = [p for p, m in net.named_modules() if not list(m.children()) and p in set(ran)]
-    # Inside a block, branches and reused activations may run in any order; blocks may not.
-    stages = [s.module for s in net.stages]
-    order = [
-        next((i for i, s in enumerate(stages) if f"{p}.".startswith(f"{s}.")), None)
-        for p in registered
-    ]
-    seen = [i for i in order if i is not None]
-    assert seen == sorted(seen)
-    assert registered[-1] == net.head_path
+    first_runs = list(dict.fromkeys(ran))
+    registered = [path for path, _ in net.named_modules() if path in set(first_runs)]
+    assert registered == first_runs
+    assert net.head_path.startswith(registered[-1])
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("name", EVERY)
+def test_the_preset_makes_what_the_network_takes(name: str, channels: int) -> None:
+    net = build_meta(name, in_channels=channels)
+    assert net.preset is not None
+    assert net.preset.channels == channels
+    side = net.preset.input_size
+    assert isinstance(side, int)
+    assert net.eval()(images(net, side=side)).shape == (2, net.num_classes)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_torch_fx_can_trace(name: str) -> None:
+    graph = torch.fx.symbolic_trace(build_meta(name).eval())
+    net = build_meta(name)
+    assert graph(images(net)).shape == (2, net.num_classes)
 
 
 # With real numbers: the first of each family.

@@ -12,6 +12,7 @@ from typing import Any, TypedDict, TypeVar
 
 import torch
 
+from convzoo._checks import check_count
 from convzoo._classifier import Classifier
 from convzoo._meta import OnMeta
 from convzoo.errors import InputError, UnknownNameError
@@ -63,12 +64,20 @@ def build(
     """
     own = {key: value for key, value in options.items() if key not in BuildOptions.__annotations__}
     for option in own:
+        if option == "pretrained":
+            raise InputError(
+                f"pretrained: {architecture} takes weights=TAG instead; "
+                f"convzoo.list_weights('{architecture}.*') names the tags"
+            )
         if option not in cls.option_names:
             known = {*cls.option_names, *BuildOptions.__annotations__, "weights"}
             raise UnknownNameError(f"option of {architecture}", option, known)
-    num_classes = _check_count("num_classes", options.get("num_classes"))
-    in_channels = _check_count("in_channels", options.get("in_channels"))
-    device = torch.device(options.get("device") or torch.get_default_device())
+    num_classes, in_channels = (
+        None if options.get(name) is None else check_count(name, options[name])
+        for name in ("num_classes", "in_channels")
+    )
+    given_device = options.get("device")
+    device = torch.get_default_device() if given_device is None else torch.device(given_device)
 
     def on_meta(num_classes: int | None, in_channels: int | None) -> C:
         sizes = {"num_classes": num_classes, "in_channels": in_channels}
@@ -83,7 +92,8 @@ def build(
             key: asdict(value) if isinstance(value, DropBlockConfig) else value
             for key, value in own.items()
         }
-        net.preset = preset
+        if preset is not None:
+            net.preset = preset_for_channels(cls.preset_for(preset, own), net.in_channels)
         return net
 
     if weights is not None:
@@ -104,7 +114,41 @@ def build(
     return net
 
 
-def _check_count(name: str, value: int | None) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise InputError(f"{name}: expected an integer of at least 1, got {value!r}")
-    return value
+def preset_for_channels(preset: Preset, channels: int) -> Preset:
+    """The preset for another first convolution.
+
+    Args:
+        preset: What the network is usually fed with.
+        channels: Channels of the input.
+
+    Returns:
+        The preset with mean and standard deviation averaged over its channels where there are
+        fewer, taken in turn where there are more.
+    """
+    if channels == preset.channels:
+        return preset
+    if channels < preset.channels:
+        mean = (sum(preset.mean) / preset.channels,) * channels
+        std = (sum(preset.std) / preset.channels,) * channels
+    else:
+        order = [index % preset.channels for index in range(channels)]
+        mean = tuple(preset.mean[index] for index in order)
+        std = tuple(preset.std[index] for index in order)
+    return preset.replace(channels=channels, mean=mean, std=std)
+
+
+def small_images(preset: Preset, side: int = 32) -> Preset:
+    """The preset for a network built for small images, where the usual one takes large ones.
+
+    Args:
+        preset: What the network is usually fed with.
+        side: Side of the small images in pixels.
+
+    Returns:
+        The preset at that side, with the augmentation of small images; presets of small images
+        stay as they are.
+    """
+    usual = preset.input_size
+    if not isinstance(usual, int) or usual < 96:
+        return preset
+    return preset.replace(input_size=side, resize=side, augmentation="small")

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from convzoo._heads import head_width, new_head
 from convzoo.errors import InputError, UnknownNameError
@@ -101,6 +102,20 @@ class Classifier(nn.Module, ABC):
     def reset_parameters(self) -> None:
         """Fill every parameter and buffer afresh, as a newly built network has them."""
 
+    @classmethod
+    def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
+        """How images become inputs under the given options of a builder.
+
+        Args:
+            preset: The family's usual preset.
+            options: What the builder was given.
+
+        Returns:
+            `preset`, unless an option makes the network one for other images.
+        """
+        del options
+        return preset
+
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, in_channels, H, W) -> class scores (B, num_classes)."""
         return self.forward_head(self.forward_features(x))
@@ -139,6 +154,7 @@ class Classifier(nn.Module, ABC):
             >>> {name: tuple(f.shape) for name, f in maps.items()}
             {'layer1': (1, 16, 32, 32), 'layer3': (1, 64, 8, 8)}
         """
+        names = [names] if isinstance(names, str) else names
         by_name = {stage.name: stage for stage in self.stages}
         for name in names or ():
             if name not in by_name:
@@ -260,10 +276,22 @@ class Classifier(nn.Module, ABC):
 
     def _check_input(self, x: Tensor) -> None:
         """Refuse what the first convolution would answer with a riddle."""
+        if isinstance(x, Proxy):  # torch.fx traces without shapes
+            return
         if x.ndim != 4:
             raise InputError(
                 f"x: expected a batch of images (B, {self.in_channels}, H, W), "
                 f"got {x.ndim} dimensions, shape {tuple(x.shape)}"
+            )
+        if not x.is_floating_point():
+            raise InputError(
+                f"x: expected floating-point images, got {x.dtype}; a preset's transform scales "
+                "and normalises them: net.preset.eval()"
+            )
+        if x.shape[1] != self.in_channels and x.shape[3] == self.in_channels:
+            raise InputError(
+                f"x: expected (B, {self.in_channels}, H, W), got {tuple(x.shape)}, which looks "
+                "like channels last: x.permute(0, 3, 1, 2)"
             )
         if x.shape[1] != self.in_channels:
             raise InputError(

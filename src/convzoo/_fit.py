@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from convzoo import layouts
+from convzoo._build import preset_for_channels
 from convzoo._classifier import Classifier
 from convzoo._config import TRAINING_OPTIONS, first_convolution
 from convzoo._sources import Source
@@ -26,7 +27,6 @@ from convzoo.checkpoint import (
     tensors_with_nan,
 )
 from convzoo.errors import CheckpointError, InputError, WeightsError
-from convzoo.presets import Preset
 
 C = TypeVar("C", bound=Classifier)
 
@@ -105,8 +105,8 @@ def fit(request: Request[C], source: Source) -> C:
     net.labels = config.labels
     if config.preset is not None:
         net.preset = config.preset
-    if net.preset is not None and net.preset.channels != net.in_channels:
-        net.preset = _preset_for(net.preset, net.in_channels)
+    if net.preset is not None:
+        net.preset = preset_for_channels(net.preset, net.in_channels)
     if request.num_classes not in (None, net.num_classes):
         _new_head(net, int(request.num_classes or 0), source)
     return net
@@ -256,18 +256,6 @@ def _new_head(net: Classifier, num_classes: int, source: Source) -> None:
         net.num_classes,
     )
     net.reset_head(num_classes, dropout=source.config.head_dropout)
-
-
-def _preset_for(preset: Preset, channels: int) -> Preset:
-    """The preset of an adapted first convolution: the channels' average, or themselves in turn."""
-    if channels < preset.channels:
-        mean = (sum(preset.mean) / preset.channels,) * channels
-        std = (sum(preset.std) / preset.channels,) * channels
-    else:
-        order = [index % preset.channels for index in range(channels)]
-        mean = tuple(preset.mean[index] for index in order)
-        std = tuple(preset.std[index] for index in order)
-    return preset.replace(channels=channels, mean=mean, std=std)
 
 
 def adapt_first_convolution(weight: Tensor, in_channels: int) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from convzoo._checks import check_count, check_probability
 from convzoo.errors import InputError
 
 
@@ -75,10 +76,8 @@ def new_head(old: nn.Module, num_classes: int, dropout: float = 0.0) -> nn.Modul
     Raises:
         InputError: `num_classes` or `dropout` is out of range, or `old` is of another kind.
     """
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
-        raise InputError(f"num_classes: expected an integer of at least 1, got {num_classes!r}")
-    if not 0.0 <= dropout < 1.0:
-        raise InputError(f"dropout: expected a probability in [0, 1), got {dropout!r}")
+    num_classes = check_count("num_classes", num_classes)
+    check_probability("dropout", dropout)
     new: nn.Module
     if isinstance(old, nn.Linear):
         # Built inside the old layer's device, so that a head of a meta network stays on meta.

@@ -27,10 +27,17 @@ class UnknownNameError(InputError):
         known: The names that exist; the nearest ones are suggested.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    kind: str
+    name: str
+    suggestions: tuple[str, ...]
+
+    def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        if near:
+        text = name if isinstance(name, str) else repr(name)
+        near = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
+        if not isinstance(name, str):  # typed callers cannot, others do
+            hint = f"expected a string, such as {names[0]!r}" if names else "expected a string"
+        elif near:
             hint = "did you mean " + " or ".join(repr(n) for n in near) + "?"
         elif len(names) <= 12:
             hint = "expected " + (", ".join(repr(n) for n in names) or "none: there are none")
@@ -38,8 +45,8 @@ class UnknownNameError(InputError):
             hint = f"expected one of {len(names)} names, such as {names[0]!r} or {names[-1]!r}"
         super().__init__(f"unknown {kind} {name!r}: {hint}")
         self.kind = kind
-        self.name = name
-        self.suggestions: tuple[str, ...] = tuple(near)
+        self.name = text
+        self.suggestions = tuple(near)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions pickle by calling the class with `args` (the message alone); worker

@@ -208,9 +208,14 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._stack.append(_Record(name, module))
                 self._records.append(self._stack[-1])
 
-            def end(_module: nn.Module, _inputs: object, output: object) -> None:
+            def end(module: nn.Module, _inputs: object, output: object) -> None:
                 record = self._stack.pop()
                 record.output = output if isinstance(output, Tensor) else None
+                declared = getattr(module, "multiply_adds", None)
+                if declared is not None and record.output is not None:
+                    work = int(declared(record.output))  # a layer that skips some of them
+                    self.total += work - record.multiply_adds
+                    record.multiply_adds = work
 
             handles.append(module.register_forward_pre_hook(begin))
             handles.append(module.register_forward_hook(end))

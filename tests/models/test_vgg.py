@@ -155,7 +155,10 @@ def test_initialisation():
             fan_out = layer.out_channels * 9
             assert layer.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.05)
         elif isinstance(layer, nn.Linear):
-            assert layer.weight.std().item() == pytest.approx(0.01, rel=0.02)
+            he = (2 / layer.in_features) ** 0.5
+            assert layer.weight.std().item() == pytest.approx(he, rel=0.02)
+    full = VGG([(3,)], widths=(8,), grid=2)
+    assert full.classifier[3].weight.std().item() == pytest.approx(0.01, rel=0.02)
     paper = VGG([(3,), (3,)], widths=(64, 128), hidden=512, grid=3, paper_init=True)
     for layer in paper.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):

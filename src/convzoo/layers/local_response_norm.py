@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from convzoo.errors import InputError, UnknownNameError
@@ -77,6 +78,10 @@ def local_response_norm(
         energy = energy + padded.narrow(1, offset, channels)
     scale = alpha if alpha_mode == "sum" else alpha / size
     return (a * (energy * scale + k).pow(-beta)).to(x.dtype)
+
+
+# torch.fx sees one call: the checks inside look at what a trace does not know.
+torch.fx.wrap("local_response_norm")
 
 
 class LocalResponseNorm(nn.Module):

@@ -36,6 +36,7 @@ import torch
 from torch import Tensor, nn
 
 from convzoo._build import BuildOptions, build, option_names
+from convzoo._checks import check_probability
 from convzoo._classifier import Classifier, Stage
 from convzoo._registry import ModelInfo, Paper
 from convzoo.errors import InputError
@@ -198,7 +199,8 @@ class TowerNorm(nn.Module):
         """(B, C, H, W) -> (B, C, H, W)."""
         if self.towers == 1:
             return self.norm(x)
-        return torch.cat([self.norm(tower) for tower in x.chunk(self.towers, dim=1)], dim=1)
+        parts = x.chunk(self.towers, dim=1)  # by index: torch.fx cannot iterate over them
+        return torch.cat([self.norm(parts[tower]) for tower in range(self.towers)], dim=1)
 
     def extra_repr(self) -> str:
         """What `print(net)` shows of the layer."""
@@ -325,8 +327,7 @@ def alexnet_2012(
 
 
 def _check_dropout(dropout: float) -> None:
-    if not 0.0 <= dropout < 1.0:
-        raise InputError(f"dropout: expected a probability in [0, 1), got {dropout!r}")
+    check_probability("dropout", dropout)
 
 
 MODELS: Final = (

@@ -20,13 +20,14 @@ Where this departs from the paper:
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from convzoo._build import BuildOptions, build, option_names
+from convzoo._build import BuildOptions, build, option_names, small_images
+from convzoo._checks import check_probability
 from convzoo._classifier import Classifier, Stage
 from convzoo._heads import DropoutConv2d, DropoutLinear
 from convzoo._registry import ModelInfo, Paper
@@ -81,6 +82,9 @@ _SETTINGS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
+_HIDDEN: Final = 4096  # units of fc6 and fc7
+
+
 class VGGOptions(BuildOptions, total=False):
     """Options that every VGG builder takes."""
 
@@ -132,7 +136,7 @@ class VGG(Classifier):
         blocks: Sequence[Sequence[int]],
         *,
         widths: Sequence[int] = _WIDTHS,
-        hidden: int = 4096,
+        hidden: int = _HIDDEN,
         grid: int = 7,
         batch_norm: bool = False,
         local_response_norm: bool = False,
@@ -147,9 +151,9 @@ class VGG(Classifier):
             raise InputError(
                 f"widths: expected one number a block, {len(blocks)}, got {tuple(widths)}"
             )
-        if not 0.0 <= dropout < 1.0:
-            raise InputError(f"dropout: expected a probability in [0, 1), got {dropout!r}")
+        check_probability("dropout", dropout)
         self.paper_init = paper_init
+        self.hidden: int = hidden
         layers: list[nn.Module] = []
         stages: list[Stage] = []
         channels = in_channels
@@ -183,6 +187,11 @@ class VGG(Classifier):
         self.stages: tuple[Stage, ...] = tuple(stages)
         self.reset_parameters()
 
+    @classmethod
+    def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
+        """With a smaller grid, images that fill it."""
+        return small_images(preset, 32 * options["grid"]) if "grid" in options else preset
+
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, 512, H / 32, W / 32)."""
         self._check_input(x)
@@ -205,8 +214,10 @@ class VGG(Classifier):
                     nn.init.normal_(module.weight, std=0.1)
                 elif isinstance(module, nn.Conv2d):
                     nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                else:
+                elif self.hidden == _HIDDEN:
                     nn.init.normal_(module.weight, std=0.01)
+                else:  # 0.01 suits 4096 inputs; narrower layers would shrink the signal to nothing
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 

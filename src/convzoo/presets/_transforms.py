@@ -111,7 +111,7 @@ class UnitScale(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Scale (..., C, H, W); floating point passes as it is."""
-        return image / 255 if image.dtype == torch.uint8 else image
+        return image.float() / 255 if image.dtype == torch.uint8 else image
 
 
 def mode(interpolation: str) -> InterpolationMode:

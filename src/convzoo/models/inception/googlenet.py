@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Unpack, overloa
 import torch
 from torch import Tensor, nn
 
-from convzoo._build import BuildOptions, option_names
+from convzoo._build import BuildOptions, option_names, small_images
 from convzoo._classifier import Classifier, Stage
 from convzoo._registry import ModelInfo, Paper
 from convzoo.errors import UnknownNameError
@@ -48,7 +48,7 @@ from convzoo.models.inception.auxiliary import (
     build_with_or_without,
 )
 from convzoo.models.inception.blocks import ConvUnit, InceptionReduced
-from convzoo.presets import IMAGENET
+from convzoo.presets import IMAGENET, Preset
 
 if TYPE_CHECKING:
     from convzoo._weights_tags import (
@@ -205,6 +205,11 @@ class GoogLeNet(Classifier):
         self, num_classes: int, batch_norm: bool, dropout: float, inplace: bool
     ) -> None:
         """Register the auxiliary heads; here there are none."""
+
+    @classmethod
+    def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
+        """With the small stem, images of 32 pixels; otherwise the usual ones."""
+        return small_images(preset) if options.get("stem") == "small" else preset
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, 1024, H / 32, W / 32) with the usual stem."""

@@ -176,13 +176,11 @@ class InceptionV3(Classifier):
             if isinstance(module, nn.BatchNorm2d):
                 module.reset_parameters()
             elif isinstance(module, (nn.Conv2d, nn.Linear)):
-                nn.init.normal_(module.weight, std=_AUX_STD.get(name, 0.1))
+                # torchvision means 0.01 for AuxLogits.conv1 too, but sets it where it is not read.
+                nn.init.normal_(module.weight, std=0.001 if name == "AuxLogits.fc" else 0.1)
                 if module.bias is not None:  # torch's default for a linear layer
                     bound = module.weight[0].numel() ** -0.5
                     nn.init.uniform_(module.bias, -bound, bound)
-
-
-_AUX_STD: Final = {"AuxLogits.conv1.conv": 0.01, "AuxLogits.fc": 0.001}
 
 
 class InceptionV3WithAux(InceptionV3):

@@ -137,6 +137,13 @@ class SparseConv2d(nn.Module):
         kernels = F.pad(self.weight, (0, 0, 0, 0, 0, 1))  # the one past the last is zero
         return F.conv2d(x, kernels[self.links], self.bias)
 
+    def multiply_adds(self, output: Tensor) -> int:
+        """Multiplications of the links that exist, for the map (B, maps out, h, w) that came out.
+
+        `summary` asks for it: the dense convolution that computes it multiplies by zeros too.
+        """
+        return self.weight.numel() * output.shape[2] * output.shape[3]
+
     def extra_repr(self) -> str:
         """What `print(net)` shows of the layer."""
         maps_out, maps_in = self.links.shape

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from convzoo._build import BuildOptions, build, option_names
+from convzoo._checks import check_count, check_probability
 from convzoo._classifier import Classifier, Stage
 from convzoo._registry import ModelInfo, Paper
 from convzoo.errors import InputError, UnknownNameError
@@ -247,10 +248,8 @@ class LeNet1998(Classifier):
             num_classes: Classes the new head scores, at least 1.
             dropout: Probability of dropping a unit of F6, in [0, 1).
         """
-        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
-            raise InputError(f"num_classes: expected an integer of at least 1, got {num_classes!r}")
-        if not 0.0 <= dropout < 1.0:
-            raise InputError(f"dropout: expected a probability in [0, 1), got {dropout!r}")
+        num_classes = check_count("num_classes", num_classes)
+        check_probability("dropout", dropout)
         old = self.output.weight
         with torch.device(old.device):
             output = RBFOutput(num_classes, trainable=True, dropout=dropout)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convzoo.errors import InputError
+from convzoo._checks import check_probability
 from convzoo.layers import DropBlock2d
 
 Shortcut = Literal["A", "B", "C"]
@@ -63,9 +63,7 @@ class PaddedShortcut(nn.Module):
 
 def _stochastic_depth(drop_path: float) -> nn.Module:
     """Torchvision's layer, or the identity where it would be one and cost its import."""
-    if not 0.0 <= drop_path < 1.0:
-        raise InputError(f"drop_path: expected a probability in [0, 1), got {drop_path!r}")
-    if drop_path == 0.0:
+    if check_probability("drop_path", drop_path) == 0.0:
         return nn.Identity()
     from torchvision.ops import StochasticDepth
 

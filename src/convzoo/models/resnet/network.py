@@ -22,7 +22,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from convzoo._build import BuildOptions, option_names
+from convzoo._build import BuildOptions, option_names, small_images
+from convzoo._checks import check_probability
 from convzoo._classifier import Classifier, Stage
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.layers import DropBlock2d, DropBlockConfig
@@ -36,6 +37,7 @@ from convzoo.models.resnet.blocks import (
     StrideIn,
     conv3x3,
 )
+from convzoo.presets import Preset
 
 Stem = Literal["imagenet", "small"]
 """`"imagenet"`: 7x7 convolution with stride 2, then 3x3 max pooling with stride 2.
@@ -103,6 +105,11 @@ class _ResidualNetwork(Classifier):
         self.in_channels = in_channels
         self.stages = (Stage("stem", "maxpool", width, 4 if stem == "imagenet" else 1),)
 
+    @classmethod
+    def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
+        """With the small stem, images of 32 pixels; otherwise the usual ones."""
+        return small_images(preset) if options.get("stem") == "small" else preset
+
     def _make_stages(
         self,
         make: Callable[[_Place], nn.Module],
@@ -114,6 +121,7 @@ class _ResidualNetwork(Classifier):
     ) -> int:
         """Register `layer1`, `layer2`, ...; every stage but the first halves the map."""
         config = _drop_block_config(drop_block)
+        check_probability("drop_path", drop_path)
         channels, built = widths[0], 0
         for index, (count, width) in enumerate(zip(layers, widths, strict=True)):
             stage_stride = 1 if index == 0 else 2
@@ -148,7 +156,7 @@ class _ResidualNetwork(Classifier):
 
     def _make_head(self, channels: int, num_classes: int, dropout: float) -> None:
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(check_probability("dropout", dropout))
         self.fc = nn.Linear(channels, num_classes)
         self.num_features = channels
 
@@ -229,6 +237,8 @@ class ResNet(_ResidualNetwork):
     ) -> None:
         super().__init__()
         _check_choices(shortcut, stride_in, layers, widths)
+        if issubclass(block, PlainBlock) and (drop_path or zero_init_residual):
+            raise InputError("drop_path, zero_init_residual: a plain network has no branches")
         self.zero_init_residual = zero_init_residual
         self._make_stem(stem, in_channels, widths[0], inplace)
 
