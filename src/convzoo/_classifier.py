@@ -129,7 +129,15 @@ class Classifier(nn.Module, ABC):
     @property
     def num_classes(self) -> int:
         """How many classes the network scores."""
-        return head_width(self.get_submodule(self.head_path))
+        return head_width(self.get_submodule(self.head_path), f"net.{self.head_path}")
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            if name == "num_classes":
+                # Python comes here once the property has failed, and torch would forget why.
+                return head_width(self.get_submodule(self.head_path), f"net.{self.head_path}")
+            return super().__getattr__(name)
 
     def intermediates(self, x: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         """The feature maps of the named stages.

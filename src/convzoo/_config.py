@@ -19,8 +19,9 @@ from torch import nn
 from convzoo import layouts
 from convzoo._classifier import Classifier
 from convzoo._heads import head_dropout
+from convzoo._savable import check_labels
 from convzoo.checkpoint import read_json
-from convzoo.errors import ConvzooError, WeightsError
+from convzoo.errors import ConvzooError, InputError, WeightsError
 from convzoo.presets import Interpolation, Preset
 
 MAX_BYTES: Final = 16 << 20
@@ -251,7 +252,11 @@ def write_config(net: Classifier, *, weights_id: str, provenance: Mapping[str, o
 
     Returns:
         JSON, ending in a newline.
+
+    Raises:
+        InputError: It is a text that `parse_config` would refuse.
     """
+    labels = check_labels(net.labels, net.num_classes)
     head = net.get_submodule(net.head_path)
     preset = net.preset
     layout = layouts.saved(str(net.architecture))
@@ -281,8 +286,8 @@ def write_config(net: Classifier, *, weights_id: str, provenance: Mapping[str, o
         "model_args": {"in_chans": net.in_channels},
         "pretrained_cfg": published,
     }
-    if net.labels is not None:
-        config["label_names"] = list(net.labels)
+    if labels is not None:
+        config["label_names"] = list(labels)
     config["convzoo"] = {
         "format": 1,
         "architecture": net.architecture,
@@ -295,7 +300,12 @@ def write_config(net: Classifier, *, weights_id: str, provenance: Mapping[str, o
         "weights_id": weights_id,
         "provenance": dict(provenance),
     }
-    return json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    try:
+        text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+        parse_config(text.encode("utf-8"), "config.json")
+    except (TypeError, ValueError, WeightsError) as error:
+        raise InputError(f"net: load could not read what would be saved: {error}") from error
+    return text
 
 
 def first_convolution(net: nn.Module) -> str | None:

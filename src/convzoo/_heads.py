@@ -65,7 +65,8 @@ def new_head(old: nn.Module, num_classes: int, dropout: float = 0.0) -> nn.Modul
     """A fresh layer in place of `old` that scores `num_classes` classes.
 
     Args:
-        old: The head's last layer: linear, or a 1 x 1 convolution.
+        old: The head's last layer: linear, or a 1 x 1 convolution, or a sequence that begins
+            with one.
         num_classes: Classes the new layer scores, at least 1.
         dropout: Probability of dropping an input of the new layer, in [0, 1).
 
@@ -78,6 +79,8 @@ def new_head(old: nn.Module, num_classes: int, dropout: float = 0.0) -> nn.Modul
     """
     num_classes = check_count("num_classes", num_classes)
     check_probability("dropout", dropout)
+    if isinstance(old, nn.Sequential):  # `net.fc = nn.Sequential(nn.Dropout(), nn.Linear(64, 5))`
+        old = _first_layer(old) or old
     new: nn.Module
     if isinstance(old, nn.Linear):
         # Built inside the old layer's device, so that a head of a meta network stays on meta.
@@ -100,12 +103,58 @@ def new_head(old: nn.Module, num_classes: int, dropout: float = 0.0) -> nn.Modul
     return new.to(old.weight.dtype).train(old.training)
 
 
-def head_width(layer: nn.Module) -> int:
-    """How many classes a head's last layer scores."""
+def score_layer(module: nn.Module | None) -> nn.Linear | nn.Conv2d | None:
+    """The linear layer or 1 x 1 convolution that `module` is, or that its sequence ends in."""
+    if isinstance(module, nn.Linear):
+        return module
+    if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1:
+        return module
+    if isinstance(module, nn.Sequential):
+        for layer in reversed(module):
+            if next(layer.parameters(), None) is not None:
+                return score_layer(layer)
+    return None
+
+
+def _first_layer(sequence: nn.Sequential) -> nn.Module | None:
+    """The layer of a sequence that its input reaches first, of those that have parameters."""
+    for layer in sequence:
+        if next(layer.parameters(), None) is not None:
+            return _first_layer(layer) if isinstance(layer, nn.Sequential) else layer
+    return None
+
+
+class NoHeadError(InputError, AttributeError):
+    """The network scores no classes.
+
+    An `AttributeError` as well, so that `hasattr(net, "num_classes")` is False.
+    """
+
+
+def head_width(layer: nn.Module, path: str = "head") -> int:
+    """How many classes a head's last layer scores.
+
+    Args:
+        layer: A layer with `out_features` or `out_channels`, or a sequence that ends in a linear
+            layer or a 1 x 1 convolution.
+        path: Where it stands, for the message.
+
+    Returns:
+        The number.
+
+    Raises:
+        NoHeadError: It does not say.
+    """
+    layer = score_layer(layer) or layer
     width: Any = getattr(layer, "out_features", None) or getattr(layer, "out_channels", None)
-    if not isinstance(width, int):
-        raise InputError(f"head: {type(layer).__name__} does not say how many classes it scores")
-    return width
+    if isinstance(width, int):
+        return width
+    if isinstance(layer, nn.Identity):
+        raise NoHeadError(
+            f"{path}: an Identity stands where the head was, so the network returns features and "
+            f"scores no classes; give it a layer that does: {path} = nn.Linear(width, num_classes)"
+        )
+    raise NoHeadError(f"{path}: {type(layer).__name__} does not say how many classes it scores")
 
 
 def head_dropout(layer: nn.Module) -> float:

@@ -206,7 +206,10 @@ def save(
         The folder.
 
     Raises:
-        InputError: No builder made the network, so nothing could build it again.
+        InputError: No builder made the network, so nothing could build it again; or its head or
+            its labels are not what `load` would take back.
+        CheckpointError: It was changed since, and has other tensors than its builder gives it, or
+            there is NaN in them.
         WeightsError: The folder cannot be written.
     """
     info = CardInfo(licence, dataset, metrics or {}, description)
@@ -214,6 +217,7 @@ def save(
 
 
 def _save(net: Classifier, folder: Path, info: CardInfo, *, address: str | None) -> Path:
+    from convzoo._savable import check_savable
     from convzoo._save import write_folder  # file locks, which loading does not need
 
     if not isinstance(net, Classifier) or net.architecture is None:
@@ -223,6 +227,7 @@ def _save(net: Classifier, folder: Path, info: CardInfo, *, address: str | None)
         )
     if any(tensor.is_meta for tensor in net.state_dict().values()):
         raise InputError("net: it is on the meta device, there are no numbers to keep")
+    check_savable(net)
     about = provenance(net, info)
     weights_id = secrets.token_hex(16)
     layout = layouts.saved(net.architecture)

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from convzoo._classifier import Classifier
+from convzoo._heads import score_layer
 from convzoo.errors import InputError, UnknownNameError
 
 # Where torchvision's networks (and many written after them) keep the head: its last layer, or a
@@ -84,19 +85,6 @@ def remember_heads(net: nn.Module, heads: tuple[str, ...]) -> None:
     """Let later searches find what this one found."""
     if not isinstance(net, Classifier):
         net.__dict__[_REMEMBERED] = heads
-
-
-def score_layer(module: nn.Module | None) -> nn.Linear | nn.Conv2d | None:
-    """The linear layer or 1 x 1 convolution that `module` is, or that its sequence ends in."""
-    if isinstance(module, nn.Linear):
-        return module
-    if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1:
-        return module
-    if isinstance(module, nn.Sequential):
-        for layer in reversed(module):
-            if owns_parameters(layer):
-                return score_layer(layer)
-    return None
 
 
 def score_width(module: nn.Module | None) -> int | None:

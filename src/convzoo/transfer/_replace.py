@@ -8,14 +8,14 @@ from typing import TypeVar
 from torch import nn
 
 from convzoo._classifier import Classifier
-from convzoo._heads import new_head
+from convzoo._heads import new_head, score_layer
+from convzoo._savable import check_labels
 from convzoo.errors import InputError
 from convzoo.transfer._freeze import apply_freeze, select
 from convzoo.transfer._heads import (
     find_heads,
     is_parallel,
     remember_heads,
-    score_layer,
     score_width,
     unwrap,
 )
@@ -45,8 +45,8 @@ def replace_head(
             `"up_to:STAGE"` (everything registered up to and including that stage, heads
             excepted), or what else [freeze][convzoo.freeze] takes.
         dropout: Probability of dropping an input of the new layers in training, in [0, 1).
-        labels: Names of the classes in the order of the scores. A Classifier keeps them; for
-            another network only their number is checked.
+        labels: Names of the classes in the order of the scores, a string of its own for each. A
+            Classifier keeps them; for another network they are only checked.
         head: Path of the last layer (or paths, the main one first) in a network whose head
             cannot be found by itself; see [find_heads][convzoo.transfer.find_heads].
 
@@ -71,7 +71,7 @@ def replace_head(
             "replace the head first, then wrap the network"
         )
     core = unwrap(net)
-    names = _checked_labels(labels, num_classes)
+    names = check_labels(labels, num_classes, unique=True)
     if isinstance(core, Classifier):
         if head is not None and tuple(find_heads(core, head)) != tuple(core.head_paths()):
             raise InputError(
@@ -90,18 +90,6 @@ def replace_head(
     if chosen is not None:
         apply_freeze(chosen)
     return net
-
-
-def _checked_labels(labels: Sequence[str] | None, num_classes: int) -> tuple[str, ...] | None:
-    if labels is None:
-        return None
-    if isinstance(labels, str):
-        raise InputError(f"labels: expected a sequence of names, got the string {labels!r}")
-    if len(labels) != num_classes:
-        raise InputError(
-            f"labels: expected one name for each of the {num_classes} classes, got {len(labels)}"
-        )
-    return tuple(labels)
 
 
 def _replace_foreign(

@@ -1,0 +1,186 @@
+"""What load would refuse is refused by save, and what was kept before stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import convzoo
+from convzoo import models
+from convzoo.errors import CheckpointError, ConvzooError, InputError
+from convzoo.hub import load, save
+from hub_helpers import same, three
+
+
+def with_labels(*labels: object) -> Callable[[], convzoo.ResNet]:
+    def build() -> convzoo.ResNet:
+        net = three()
+        net.labels = labels
+        return net
+
+    return build
+
+
+def with_head(head: nn.Module) -> Callable[[], convzoo.ResNet]:
+    def build() -> convzoo.ResNet:
+        net = three()
+        net.labels = None
+        net.fc = head
+        return net
+
+    return build
+
+
+def with_nan() -> convzoo.ResNet:
+    net = three()
+    with torch.no_grad():
+        net.fc.bias[1] = float("nan")
+    return net
+
+
+def with_another_block() -> convzoo.ResNet:
+    net = three()
+    net.layer3 = nn.Sequential(*net.layer3[:2])
+    return net
+
+
+def with_an_option_that_json_lacks() -> convzoo.ResNet:
+    net = three()
+    net.options = {"inplace": complex(1)}
+    return net
+
+
+REFUSED = {
+    "numbers": (with_labels(1, 2, 3), InputError, "labels: expected strings, got 1 for class 0"),
+    "too few": (with_labels("a", "b"), InputError, "each of the 3 classes, got 2"),
+    "a half character": (with_labels("a", "b", "\ud800"), InputError, "load could not read"),
+    "sequence": (
+        with_head(nn.Sequential(nn.Dropout(0.25), nn.Linear(64, 5))),
+        InputError,
+        r"a Sequential.*convzoo\.replace_head\(net, 5, dropout=0\.25\).*load_state_dict",
+    ),
+    "sequence with a hidden layer": (
+        with_head(nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 5))),
+        InputError,
+        r"the head is a Sequential.*convzoo\.replace_head\(net, 5\)$",
+    ),
+    "identity": (
+        with_head(nn.Identity()),
+        InputError,
+        r"net\.fc: the head is an Identity, which does not score",
+    ),
+    "another layer": (with_head(nn.Linear(64, 3, bias=False)), CheckpointError, "1 missing: fc.b"),
+    "another block": (with_another_block, CheckpointError, "changed since cifar_resnet20"),
+    "nan": (with_nan, CheckpointError, "NaN in fc.bias"),
+    "option": (with_an_option_that_json_lacks, ConvzooError, "net: "),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refused_save_leaves_the_old_folder_as_it_was(case: str, tmp_path: Path) -> None:
+    build, kind, message = REFUSED[case]
+    folder = save(three(), tmp_path / "net")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(kind, match=message):
+        save(build(), folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert same(load(folder), three())
+    with pytest.raises(kind):
+        save(build(), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_string_is_no_list_of_labels(tmp_path: Path) -> None:
+    net = three()
+    net.labels = "abc"
+    with pytest.raises(InputError, match="got the string 'abc'"):
+        save(net, tmp_path / "net")
+
+
+def test_published_labels_that_repeat_a_name_are_kept(tmp_path: Path) -> None:
+    net = with_labels("crane", "heron", "crane")()
+    assert load(save(net, tmp_path / "net")).labels == ("crane", "heron", "crane")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([1, 2, 3], "labels: expected strings, got 1 for class 0"),
+        (["a", "b", None], "labels: expected strings, got None for class 2"),
+        (["a", "b", "a"], "a name of its own for each class, got 'a' twice"),
+        ({"a", "b", "c"}, "labels: expected a sequence of names"),
+        (3, "labels: expected a sequence of names, got 3"),
+    ],
+)
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_new_head_refuses_such_labels(ours: bool, labels: object, message: str) -> None:
+    net = three() if ours else nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    before = list(net.modules())
+    with pytest.raises(InputError, match=message):
+        convzoo.replace_head(net, 3, labels=labels)
+    assert list(net.modules()) == before
+
+
+# Auxiliary heads.
+
+
+def test_an_auxiliary_head_taken_out_by_hand_is_refused(tmp_path: Path) -> None:
+    net = models.googlenet(num_classes=2, aux_heads=True, stem="small")
+    net.aux1 = None
+    with pytest.raises(CheckpointError, match=r"missing: aux1\..*\n.*net\.drop_aux_heads\(\)"):
+        save(net, tmp_path / "net")
+    net.aux2 = None  # loading would give it two new ones
+    with pytest.raises(CheckpointError, match=r"net\.drop_aux_heads\(\)"):
+        save(net, tmp_path / "net")
+    assert not (tmp_path / "net").exists()
+    again = load(save(net.drop_aux_heads(), tmp_path / "net"))
+    assert type(again) is models.GoogLeNet
+    assert same(again, net)
+
+
+# Heads that somebody made with nn.Sequential.
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        nn.Sequential(nn.Dropout(), nn.Linear(64, 5)),
+        nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Sequential(nn.Dropout(), nn.Linear(8, 5))),
+        nn.Sequential(nn.Dropout(), nn.Conv2d(64, 5, 1)),
+        nn.Sequential(nn.Linear(64, 5), nn.Softmax(1)),
+    ],
+)
+def test_a_sequence_says_how_many_classes_it_scores(head: nn.Sequential) -> None:
+    net = with_head(head)()
+    assert net.num_classes == 5
+    # The remedy that save names: a head of one layer, as long as what the sequence took.
+    convzoo.replace_head(net, 7, dropout=0.5)
+    assert net.num_classes == 7
+    assert net.fc.weight.shape[:2] == (7, 64)
+
+
+def test_the_trained_layer_survives_the_remedy(tmp_path: Path) -> None:
+    net = with_head(nn.Sequential(nn.Dropout(0.25), nn.Linear(64, 5)))().eval()
+    x = torch.randn(2, 3, 16, 16)
+    scores, trained = net(x), net.fc[-1].state_dict()
+    convzoo.replace_head(net, 5, dropout=0.25).fc.load_state_dict(trained)
+    again = load(save(net, tmp_path / "net")).eval()
+    assert torch.allclose(again(x), scores, atol=1e-5)
+    assert again.fc.p == 0.25
+
+
+def test_without_a_head_there_is_no_number_of_classes() -> None:
+    net = with_head(nn.Identity())()
+    assert not hasattr(net, "num_classes")
+    assert getattr(net, "num_classes", None) is None
+    with pytest.raises(InputError, match=r"net\.fc: an Identity stands where the head was"):
+        _ = net.num_classes
+    with pytest.raises(InputError, match="does not say how many"):
+        _ = with_head(nn.Sequential(nn.Linear(64, 5), nn.BatchNorm1d(5)))().num_classes
+    with pytest.raises(AttributeError, match="no attribute 'num_clases'"):
+        _ = net.num_clases
+    assert net(torch.zeros(1, 3, 16, 16)).shape == (1, 64)
