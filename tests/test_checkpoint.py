@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import struct
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 import safetensors.torch
 import torch
 
+import convzoo
 from convzoo import checkpoint, models
 from convzoo._meta import garbage_collection_paused
 from convzoo.errors import CheckpointError, ConvzooError, WeightsError
@@ -334,3 +336,16 @@ def test_a_broken_pickle(tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04 not really")
     with pytest.raises(WeightsError, match="cannot be read"):
         load(path, architecture="cifar_resnet20", allow_pickle=True)
+
+
+def test_what_was_mapped_goes_through_torch_save(tmp_path: Path) -> None:
+    net = convzoo.cifar_resnet20(num_classes=3)
+    convzoo.save(net, tmp_path / "kept")
+    again = convzoo.load(tmp_path / "kept")
+    torch.save(again.state_dict(), tmp_path / "state.pth")  # two types of numbers in one file
+    torch.save(again.fc.weight, tmp_path / "one.pth")
+    assert (tmp_path / "one.pth").stat().st_size < 10_000  # not the whole file with it
+    back = torch.load(tmp_path / "state.pth", weights_only=True)
+    assert all(torch.equal(value, back[key]) for key, value in net.state_dict().items())
+    copied = pickle.loads(pickle.dumps(again))
+    assert torch.equal(copied.conv1.weight, net.conv1.weight)

@@ -324,6 +324,7 @@ def test_the_checkpoint_holds_the_best_network(tmp_path) -> None:
 def test_raw_images_go_through_the_preset() -> None:
     data = datasets.digits()
     net = convzoo.cifar_resnet20(in_channels=1)
+    net.preset = convzoo.presets.CIFAR10
     with pytest.raises(InputError, match=r"3 channels|1 channel"):  # CIFAR's preset gives RGB
         training.evaluate(net, data.val)
     net.preset = convzoo.presets.MNIST.replace(input_size=8, resize=None)

@@ -127,7 +127,7 @@ def test_up_to_every_stage_of_every_family(name: str) -> None:
     frozen: list[set[str]] = [set()]
     for stage in net.stages:
         if name == "linear_classifier":  # nothing but a head
-            with pytest.raises(InputError, match="up_to:pixels.*holds no parameters"):
+            with pytest.raises(InputError, match=r"up_to:pixels.*holds no parameters"):
                 freeze(net, f"up_to:{stage.name}")
             return
         freeze(unfreeze(net), f"up_to:{stage.name}")

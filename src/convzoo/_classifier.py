@@ -155,7 +155,7 @@ class Classifier(nn.Module, ABC):
         Raises:
             UnknownNameError: A name is not one of `stages`.
 
-        Example:
+        Examples:
             >>> import torch, convzoo
             >>> net = convzoo.cifar_resnet20()
             >>> maps = net.intermediates(torch.zeros(1, 3, 32, 32), ["layer1", "layer3"])
@@ -235,7 +235,7 @@ class Classifier(nn.Module, ABC):
         Raises:
             InputError: The weights are those of another class's network.
 
-        Example:
+        Examples:
             >>> import convzoo
             >>> convzoo.cifar_resnet20(num_classes=3).save_pretrained("three")
             >>> convzoo.Classifier.from_pretrained("three").training

@@ -211,16 +211,18 @@ def map_tensors(
     found: dict[str, Tensor] = {}
     place: Any
     for key, (dtype, shape, begin, end) in tensors.items():
-        place, offset = storage, begin
+        # A storage for each, over the same pages: `torch.save` of one tensor writes that tensor
+        # only, and refuses two types in one storage.
+        place = storage[begin:end]
         if begin % dtype.itemsize:  # other writers may not align; torch needs it
-            place, offset = storage[begin:end].clone(), 0
+            place = place.clone()
         strides = [1] * len(shape)
         for axis in range(len(shape) - 1, 0, -1):
             strides[axis - 1] = strides[axis] * max(shape[axis], 1)
         # Not slices of one tensor: those would share one count of changes made in place, by which
         # autograd would take an optimiser's step on one parameter for a change of all.
         value = torch.empty(0, dtype=dtype, device="cpu")
-        value.set_(place, offset // dtype.itemsize, shape, strides)
+        value.set_(place, 0, shape, strides)
         found[key] = value if device.type == "cpu" else value.to(device)
     return found
 

@@ -139,7 +139,7 @@ def load(
         CorruptWeightsError: They are not what was published.
         CheckpointError: They do not fit the network.
 
-    Example:
+    Examples:
         >>> import convzoo
         >>> folder = convzoo.save(convzoo.cifar_resnet20(num_classes=3), "three")
         >>> convzoo.load(folder).num_classes

@@ -53,7 +53,7 @@ class Predictor:
     Raises:
         InputError: There is no preset, or `top_k` is out of range.
 
-    Example:
+    Examples:
         >>> import torch, convzoo
         >>> from convzoo.inference import Predictor
         >>> net = convzoo.cifar_resnet20()

@@ -66,7 +66,7 @@ def label_set(name: str) -> LabelSet:
     Raises:
         UnknownNameError: There is no such set.
 
-    Example:
+    Examples:
         >>> from convzoo.labels import label_set
         >>> imagenet = label_set("imagenet-1k")
         >>> imagenet.ids[0], imagenet.names[0]
@@ -109,7 +109,7 @@ def map_labels(
     Raises:
         InputError: A set has no WordNet ids, or a class is missing.
 
-    Example:
+    Examples:
         >>> from convzoo.labels import map_labels
         >>> map_labels(["n02123394", "n01443537"], "imagenet-1k")
         (283, 1)

@@ -111,7 +111,7 @@ def summary(net: nn.Module, input_size: int | tuple[int, int] | None = None) -> 
     Raises:
         InputError: The network does not say what size it expects and neither did you.
 
-    Example:
+    Examples:
         >>> import convzoo
         >>> result = convzoo.summary(convzoo.cifar_resnet20())
         >>> result.parameters, result.multiply_adds

@@ -40,7 +40,7 @@ def learning_curve(
         InputError: There is no epoch to draw.
         ConvzooError: The `plot` extra is not installed.
 
-    Example:
+    Examples:
         >>> from convzoo.training import EpochRecord, History
         >>> from convzoo.visualize import learning_curve
         >>> epochs = [EpochRecord(n, 1 / n, 0.8, 1.2 / n, 0.7, 0.01, 2.0) for n in (1, 2, 3)]
@@ -99,7 +99,7 @@ def confusion_matrix(
     Raises:
         ConvzooError: The `plot` extra is not installed.
 
-    Example:
+    Examples:
         >>> from convzoo.training import Evaluation
         >>> from convzoo.visualize import confusion_matrix
         >>> result = Evaluation(10, 0.3, 0.9, None, ((5, 0), (1, 4)), ("cat", "dog"))

@@ -96,7 +96,7 @@ def list_weights(pattern: str = "*") -> list[str]:
     Returns:
         The names, `model.tag`; empty if none matches.
 
-    Example:
+    Examples:
         >>> import convzoo
         >>> convzoo.list_weights("cifar_resnet20*")
         ['cifar_resnet20.fashion_mnist']
@@ -116,7 +116,7 @@ def weights_info(name: str) -> WeightsInfo:
     Raises:
         UnknownNameError: There are no such weights; the nearest names are suggested.
 
-    Example:
+    Examples:
         >>> import convzoo
         >>> convzoo.weights_info("cifar_resnet20.fashion_mnist").num_classes
         10

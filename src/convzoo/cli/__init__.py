@@ -38,7 +38,7 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 if it worked, 2 after an error, 130 after Ctrl-C.
 
-    Example:
+    Examples:
         >>> from convzoo.cli import main
         >>> main(["models", "lenet*"])
         lenet5       LeNet  1998  weights: fashion_mnist

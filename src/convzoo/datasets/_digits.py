@@ -23,7 +23,7 @@ def digits(*, val: float = 0.1, test: float = 0.2, seed: int = 0) -> Splits:
     Returns:
         By default 1,259 images to train on, 179 to validate and 359 to test.
 
-    Example:
+    Examples:
         >>> from convzoo import datasets
         >>> data = datasets.digits()
         >>> image, label = data.train[0]

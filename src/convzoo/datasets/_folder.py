@@ -66,7 +66,7 @@ def image_folder(
         DataError: The folder is missing, has no class folders, has a single class, an empty class,
             or an unreadable image; or a part has a class that the training part has not.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from PIL import Image
         >>> from convzoo import datasets

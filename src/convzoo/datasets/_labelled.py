@@ -110,7 +110,7 @@ class LabelledImages(Dataset["tuple[Image | Tensor, int]"]):
         Raises:
             InputError: A share is out of range, or together they leave nothing.
 
-        Example:
+        Examples:
             >>> from convzoo import datasets
             >>> whole = datasets.digits(val=0, test=0).train
             >>> [len(part) for part in whole.split(0.25)]

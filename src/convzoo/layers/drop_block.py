@@ -65,7 +65,7 @@ def drop_block(
     Raises:
         InputError: An argument is out of range, or `x` has the wrong shape or dtype.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.layers import drop_block
         >>> g = torch.Generator().manual_seed(0)
@@ -136,7 +136,7 @@ def drop_block_gamma(
     Raises:
         InputError: An argument is out of range.
 
-    Example:
+    Examples:
         >>> from convzoo.layers import drop_block_gamma
         >>> round(drop_block_gamma(0.1, (14, 14), 7), 5)
         0.00625
@@ -160,7 +160,7 @@ def drop_block_fraction(
         drop_prob: Fraction asked for, in [0, 1].
         size: Spatial size of the map, in cells.
         block_size: Side of the block, cut to the map.
-        calibrated: As in [drop_block][convzoo.layers.drop_block]; the result is then
+        calibrated: As in `drop_block`; the result is then
             `drop_prob`, up to rounding.
 
     Returns:
@@ -169,7 +169,7 @@ def drop_block_fraction(
     Raises:
         InputError: An argument is out of range.
 
-    Example:
+    Examples:
         >>> from convzoo.layers import drop_block_fraction
         >>> round(drop_block_fraction(0.1, (14, 14), 7), 4)
         0.0929
@@ -301,7 +301,7 @@ class DropBlock2d(_DropBlock):
     Raises:
         InputError: An argument is out of range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.layers import DropBlock2d
         >>> layer = DropBlock2d(0.1, 7)

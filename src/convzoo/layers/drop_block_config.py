@@ -21,7 +21,7 @@ class DropBlockConfig:
     Raises:
         InputError: An argument is out of range.
 
-    Example:
+    Examples:
         >>> from convzoo.layers import DropBlockConfig
         >>> DropBlockConfig(0.1).layer(0.25)  # a quarter of the rate, as in group 3
         DropBlock2d(drop_prob=0.025, block_size=7)

@@ -35,7 +35,7 @@ class DropBlockSchedule:
     Raises:
         InputError: `total_steps` is below 1, or `net` has no DropBlock layer.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> from convzoo.layers import DropBlock2d, DropBlockSchedule
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), DropBlock2d(0.1))

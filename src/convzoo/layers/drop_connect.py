@@ -205,7 +205,7 @@ class DropConnectLinear(_DropConnect, nn.Linear):  # pyright: ignore[reportUnsaf
     Raises:
         InputError: An argument is out of range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.layers import DropConnectLinear
         >>> layer = DropConnectLinear(800, 10, p=0.5)
@@ -279,7 +279,7 @@ class DropConnectConv2d(_DropConnect, nn.Conv2d):  # pyright: ignore[reportUnsaf
     Raises:
         InputError: An argument is out of range, or the input is not `(B, C, H, W)`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.layers import DropConnectConv2d
         >>> DropConnectConv2d(3, 8, 3, padding=1, p=0.2)(torch.randn(2, 3, 9, 9)).shape

@@ -51,7 +51,7 @@ def local_response_norm(
         InputError: `x` has fewer than three dimensions or is not floating, or an argument is
             out of range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.layers import local_response_norm
         >>> x = torch.full((1, 5, 1, 1), 10.0)
@@ -101,7 +101,7 @@ class LocalResponseNorm(nn.Module):
     Raises:
         InputError: An argument is out of range.
 
-    Example:
+    Examples:
         >>> from convzoo.layers import LocalResponseNorm
         >>> LocalResponseNorm(5, 1e-4, 0.75, 1.0, alpha_mode="mean")
         LocalResponseNorm(5, alpha=0.0001, beta=0.75, k=1.0, alpha_mode='mean')

@@ -70,7 +70,7 @@ def mc_dropout(net: nn.Module, x: Tensor, samples: int = 30) -> MCDropout:
         InputError: `samples` is below 1, `net` has no dropout-like layer, or it does not
             return logits `(B, num_classes)`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from convzoo.layers import mc_dropout

@@ -61,7 +61,7 @@ def apply_drop_connect(
     Raises:
         InputError: No layer fits `where`, or an argument is out of range.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> from convzoo.layers import apply_drop_connect, remove_drop_connect
         >>> net = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2))

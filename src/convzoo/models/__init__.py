@@ -321,7 +321,7 @@ def create_model(name: str, *, weights: str | None = None, **options: Any) -> Cl
     Raises:
         UnknownNameError: There is no such model or option; the nearest names are suggested.
 
-    Example:
+    Examples:
         >>> import convzoo
         >>> convzoo.create_model("resnet18", num_classes=10).num_classes
         10
@@ -338,7 +338,7 @@ def list_models(pattern: str = "*") -> list[str]:
     Returns:
         The names; empty if none matches.
 
-    Example:
+    Examples:
         >>> import convzoo
         >>> convzoo.list_models("wide*")
         ['wide_resnet101_2', 'wide_resnet50_2']

@@ -113,7 +113,7 @@ class AlexNet(Classifier):
         dropout: Probability of dropping an input of the first two fully connected layers.
         inplace: Let ReLU overwrite its input.
 
-    Example:
+    Examples:
         >>> import torch, convzoo
         >>> net = convzoo.alexnet(num_classes=10)
         >>> net(torch.zeros(2, 3, 64, 64)).shape
@@ -221,7 +221,7 @@ class AlexNet2012(Classifier):
         towers: 2 as in the paper; 1 connects every map to every map.
         inplace: Let ReLU overwrite its input.
 
-    Example:
+    Examples:
         >>> import torch, convzoo
         >>> with torch.device("meta"):
         ...     net, x = convzoo.alexnet_2012(), torch.zeros(1, 3, 224, 224)

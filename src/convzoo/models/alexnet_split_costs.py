@@ -46,7 +46,7 @@ def communication(net: AlexNetTwoGPU, batch: int, size: int = 224) -> tuple[Exch
     Returns:
         One record a layer, in running order. The images count as one copy to the second device.
 
-    Example:
+    Examples:
         >>> from convzoo.models.alexnet_split_costs import communication
         >>> from convzoo.models.alexnet_two_gpu import alexnet_two_gpu
         >>> net = alexnet_two_gpu(("meta", "meta"))

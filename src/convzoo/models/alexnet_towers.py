@@ -105,7 +105,7 @@ def split(net: AlexNet2012 | Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         CheckpointError: The state dict is another network's.
 
-    Example:
+    Examples:
         >>> import convzoo
         >>> from convzoo.models.alexnet_towers import split
         >>> state = split(convzoo.alexnet_2012(device="meta"))
@@ -144,7 +144,7 @@ def merge(net: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         CheckpointError: The state dict is another network's, or lacks a tower.
 
-    Example:
+    Examples:
         >>> import convzoo
         >>> from convzoo.models.alexnet_towers import merge, split
         >>> net = convzoo.alexnet_2012(num_classes=10)

@@ -217,7 +217,7 @@ def alexnet_two_gpu(
         InputError: A device is not there, or an option is out of range.
         UnknownNameError: There is no such option.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.models.alexnet_two_gpu import alexnet_two_gpu
         >>> net = alexnet_two_gpu(("meta", "meta"), num_classes=10)

@@ -120,7 +120,7 @@ class VGG(Classifier):
         paper_init: The paper's initialisation instead of torchvision's.
         inplace: Let ReLU overwrite its input.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.models import VGG
         >>> net = VGG([(3,), (3, 3)], widths=(8, 16), hidden=32, grid=7, num_classes=10)
@@ -309,7 +309,7 @@ def to_fully_convolutional(net: VGG) -> FullyConvolutionalVGG:
     Raises:
         InputError: `net` is not a VGG.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.models import VGG, to_fully_convolutional
         >>> net = VGG([(3,), (3,)], widths=(4, 8), hidden=16, num_classes=10).eval()

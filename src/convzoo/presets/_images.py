@@ -35,7 +35,7 @@ def load_image(path: str | os.PathLike[str]) -> Image:
             damaged, is animated or has several pages, or has so many pixels that Pillow takes it
             for a decompression bomb. The message names the file.
 
-    Example:
+    Examples:
         >>> from PIL import Image
         >>> from convzoo.presets import load_image
         >>> Image.new("RGB", (40, 30)).save("boat.png")

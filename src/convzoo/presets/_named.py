@@ -101,7 +101,7 @@ def get(name: str) -> Preset:
     Raises:
         UnknownNameError: There is no such preset; the message suggests the nearest names.
 
-    Example:
+    Examples:
         >>> from convzoo import presets
         >>> presets.get("cifar10").input_size
         32

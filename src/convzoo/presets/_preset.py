@@ -69,7 +69,7 @@ class Preset:
     Raises:
         InputError: A field is not what it should be.
 
-    Example:
+    Examples:
         >>> from convzoo.presets import Preset
         >>> grey = Preset(input_size=64, resize=72, mean=(0.5,), std=(0.25,), channels=1)
         >>> grey.replace(crop="squash").crop

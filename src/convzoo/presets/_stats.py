@@ -89,7 +89,7 @@ def channel_stats(
     Raises:
         InputError: The data set is empty, an image holds NaN or infinity, or is none.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.presets import channel_stats
         >>> black, white = torch.zeros(1, 4, 4), torch.ones(1, 4, 4)

@@ -34,7 +34,7 @@ class EarlyStopping:
     Raises:
         InputError: An argument is out of range.
 
-    Example:
+    Examples:
         >>> from convzoo.training import EarlyStopping
         >>> stopping = EarlyStopping(patience=2)
         >>> [stopping.step(score) for score in (0.5, 0.7, 0.7, 0.6)]

@@ -60,7 +60,7 @@ def evaluate(
         InputError: An argument is wrong, or an item is not an (image, label) pair.
         ConvzooError: The `train` extra is not installed.
 
-    Example:
+    Examples:
         >>> import convzoo
         >>> from convzoo import datasets, training
         >>> net = convzoo.cifar_resnet20(in_channels=1)

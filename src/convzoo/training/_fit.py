@@ -134,7 +134,7 @@ def fit(
             its best weights so far, if there were any.
         ConvzooError: The `train` extra is not installed.
 
-    Example:
+    Examples:
         >>> import convzoo
         >>> from convzoo import datasets, training
         >>> data = datasets.digits()

@@ -39,7 +39,7 @@ def cached_features(
     Raises:
         InputError: There are no images, or the head does not get one vector an image.
 
-    Example:
+    Examples:
         >>> import torch, convzoo
         >>> from torch.utils.data import TensorDataset
         >>> net = convzoo.replace_head(convzoo.cifar_resnet20(), 2, freeze="backbone")
@@ -111,7 +111,7 @@ def fit_head(
         InputError: There are no features, they are not as long as the head's input, a class
             number is none of the head's classes, or a number is out of range.
 
-    Example:
+    Examples:
         >>> import torch, convzoo
         >>> from torch.utils.data import TensorDataset
         >>> net = convzoo.replace_head(convzoo.cifar_resnet20(), 2, freeze="backbone")

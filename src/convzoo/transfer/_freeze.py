@@ -60,7 +60,7 @@ def freeze(net: M, part: str = "backbone") -> M:
         InputError: The stage or submodule holds no parameters (a pooling, say), or the head,
             which `"backbone"` leaves out, cannot be told.
 
-    Example:
+    Examples:
         >>> import convzoo
         >>> net = convzoo.freeze(convzoo.cifar_resnet20(), "up_to:layer2").train()
         >>> net.layer2.training, net.layer3.training
@@ -88,7 +88,7 @@ def unfreeze(net: M, part: str | None = None) -> M:
         UnknownNameError: There is no such stage or submodule; the nearest names are suggested.
         InputError: The stage or submodule holds no parameters.
 
-    Example:
+    Examples:
         >>> import convzoo
         >>> net = convzoo.freeze(convzoo.cifar_resnet20())
         >>> net = convzoo.unfreeze(net, "layer3")  # all but the last stage stays frozen

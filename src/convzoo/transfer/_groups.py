@@ -98,7 +98,7 @@ def param_groups(
     Raises:
         InputError: An argument is out of range, or every parameter is frozen.
 
-    Example:
+    Examples:
         >>> import convzoo, torch
         >>> net = convzoo.freeze(convzoo.cifar_resnet20(), "up_to:layer2")
         >>> groups = convzoo.param_groups(net, 0.01, head_lr=0.1, weight_decay=1e-4)

@@ -56,7 +56,7 @@ def find_heads(net: nn.Module, head: str | Sequence[str] | None = None) -> tuple
         InputError: There is no such layer, or there are several; the message lists them.
         UnknownNameError: `head` is not a submodule.
 
-    Example:
+    Examples:
         >>> import torchvision
         >>> from convzoo.transfer import find_heads
         >>> find_heads(torchvision.models.squeezenet1_1(num_classes=10))

@@ -58,7 +58,7 @@ def replace_head(
             candidates), or the network is already wrapped for data-parallel training.
         UnknownNameError: `freeze` names a stage that does not exist, or `head` no submodule.
 
-    Example:
+    Examples:
         >>> import convzoo
         >>> net = convzoo.cifar_resnet20()
         >>> net = convzoo.replace_head(net, 3, freeze="backbone", labels=["ant", "bee", "cat"])

@@ -136,7 +136,7 @@ def report(net: nn.Module) -> TransferReport:
     Returns:
         The record; print it for a table.
 
-    Example:
+    Examples:
         >>> import convzoo
         >>> from convzoo import transfer
         >>> net = convzoo.replace_head(convzoo.cifar_resnet20(), 10, freeze="backbone")

@@ -92,7 +92,7 @@ def loss_with_aux(
     Raises:
         InputError: A tuple that is not of this library came without a `weight`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.models import googlenet, loss_with_aux
         >>> net = googlenet(num_classes=2, aux_heads=True, stem="small")

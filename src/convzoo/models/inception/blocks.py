@@ -98,7 +98,7 @@ class InceptionNaive(_Module):
         batch_norm: Batch-normalise every convolution; the paper does not.
         inplace: Let ReLU overwrite its input.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.models import InceptionNaive
         >>> InceptionNaive(192, 64, 128, 32)(torch.zeros(1, 192, 28, 28)).shape
@@ -157,7 +157,7 @@ class InceptionReduced(_Module):
             (github.com/pytorch/vision/issues/906).
         inplace: Let ReLU overwrite its input.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.models import InceptionReduced
         >>> InceptionReduced(192, 64, 96, 128, 16, 32, 32)(torch.zeros(1, 192, 28, 28)).shape

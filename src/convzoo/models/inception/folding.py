@@ -43,7 +43,7 @@ def fold_input_affine(
     Raises:
         InputError: The numbers do not match the channels, or the fold would not be exact.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from convzoo.models import fold_input_affine
@@ -103,7 +103,7 @@ def fold_preset(net: InceptionV3, preset: Preset) -> None:
     Raises:
         InputError: The network has no preset, or the channels differ.
 
-    Example:
+    Examples:
         >>> from convzoo import presets
         >>> from convzoo.models import fold_preset, inception_v3
         >>> net = inception_v3(num_classes=10)

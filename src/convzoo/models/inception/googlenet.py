@@ -263,7 +263,7 @@ class GoogLeNetWithAux(GoogLeNet):
     `loss_with_aux` takes whatever it returns. In evaluation, or once the heads are dropped, it
     returns a tensor like any other network. The arguments are those of `GoogLeNet`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.models import googlenet
         >>> net = googlenet(num_classes=10, aux_heads=True, stem="small")

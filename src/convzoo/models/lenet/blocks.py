@@ -100,7 +100,7 @@ class SparseConv2d(nn.Module):
         table: For each map that goes out, the maps that it sees.
         kernel_size: Side of the kernels.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.models import SparseConv2d
         >>> layer = SparseConv2d([(0,), (0, 2)], kernel_size=5)

@@ -27,7 +27,7 @@ def layer_connections(net: Classifier) -> dict[str, int]:
     Returns:
         Path of the layer -> connections, in running order.
 
-    Example:
+    Examples:
         >>> import convzoo
         >>> from convzoo.models import layer_connections
         >>> layer_connections(convzoo.lenet5_1998())["c3"]

@@ -19,7 +19,7 @@ class LeNetMSELoss(nn.Module):
 
     It needs fixed codes: trainable ones would all become the same.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.models import LeNetMSELoss
         >>> scores = torch.tensor([[-3.0, -50.0], [-7.0, -5.0]])  # distances 3 and 50, 7 and 5
@@ -49,7 +49,7 @@ class LeNetMAPLoss(nn.Module):
     Raises:
         InputError: `j` is not positive.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.models import LeNetMAPLoss
         >>> LeNetMAPLoss(j=3.0)(torch.tensor([[-3.0, -50.0]]), torch.tensor([0]))  # log(1 + 1)

@@ -103,7 +103,7 @@ class LeNet5(Classifier):
         pool: `"avg"` or `"max"`.
         input_size: Side of the image, 28 or 32 pixels; it takes no other.
 
-    Example:
+    Examples:
         >>> import torch, convzoo
         >>> convzoo.lenet5()(torch.zeros(2, 1, 28, 28)).shape
         torch.Size([2, 10])
@@ -184,7 +184,7 @@ class LeNet1998(Classifier):
         in_channels: Channels of the input image.
         trainable_codes: Train the codes too.
 
-    Example:
+    Examples:
         >>> import torch, convzoo
         >>> from convzoo.models import connections
         >>> net = convzoo.lenet5_1998()

@@ -172,7 +172,7 @@ class BasicBlock(_Block):
         drop_path: Probability that an image skips the residual branch (stochastic depth).
         inplace: Let ReLU and the addition overwrite their input.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.models import BasicBlock
         >>> BasicBlock(64, 128, stride=2)(torch.zeros(1, 64, 56, 56)).shape

@@ -208,7 +208,7 @@ class ResNet(_ResidualNetwork):
         dropout: Probability of dropping an input of the last layer.
         inplace: Let ReLU and the additions overwrite their input.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.models import BasicBlock, ResNet
         >>> net = ResNet(BasicBlock, [1, 1], widths=(8, 16), stem="small", num_classes=5)

@@ -97,7 +97,7 @@ class TutorialCNN(Classifier):
     Raises:
         InputError: `image_size` is too small for the convolutions.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from convzoo.models import TutorialCNN
         >>> net = TutorialCNN([(8, 3, 1, True), (16, 3, 1, True)], hidden=[32], padding="reflect")

@@ -59,7 +59,7 @@ class LinearClassifier(Classifier):
         in_channels: Channels of the input image.
         image_size: Side of the image in pixels; it takes no other.
 
-    Example:
+    Examples:
         >>> import torch, convzoo
         >>> net = convzoo.linear_classifier()
         >>> templates = net.fc.weight.view(10, 28, 28)  # to be looked at
@@ -111,7 +111,7 @@ class MLP(Classifier):
         init: How the weights start, `"torch"` or `"kaiming"`.
         inplace: Let activations overwrite their input where they can.
 
-    Example:
+    Examples:
         >>> import torch, convzoo
         >>> net = convzoo.mlp(hidden=[64, 32], activation="relu")
         >>> net.forward_features(torch.zeros(2, 1, 28, 28)).shape
