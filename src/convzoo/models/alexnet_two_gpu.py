@@ -92,8 +92,8 @@ class AlexNetTwoGPU(nn.Module):
         self.towers = nn.ModuleList(Tower(net, index) for index in range(2))
         self.load_state_dict(state, assign=True)
         p6, p7 = dropouts(self._skeleton[0])
-        self.drop6 = nn.Dropout(p6)
-        self.drop7 = nn.Dropout(p7)
+        self.drop6: nn.Dropout = nn.Dropout(p6)
+        self.drop7: nn.Dropout = nn.Dropout(p7)
         self.concurrent: bool = True
         for tower, device in zip(self.towers, places, strict=True):
             tower.to(device)
