@@ -26,8 +26,8 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	@# As a user's editor sees the package: an installed copy, not this source tree.
 	@rm -rf $(VENV)/verify && mkdir $(VENV)/verify && cp -r src/convzoo $(VENV)/verify/
-	cd $(VENV)/verify && PYTHONPATH=. ../bin/basedpyright --pythonpath ../bin/python \
-		--verifytypes convzoo --ignoreexternal
+	cd $(VENV)/verify && PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=. \
+		basedpyright --verifytypes convzoo --ignoreexternal
 
 docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
