@@ -69,14 +69,13 @@ def learning_curve(
             if start:
                 axes.axvline(start + 0.5, color="grey", linestyle=":")
             if number < len(phases):
-                name = axes.annotate(
+                axes.annotate(
                     phases[number],
                     (start + 0.6, 1.01),
                     xycoords=("data", "axes fraction"),
                     fontsize="small",
                     color="grey",
                 )
-                name.set_in_layout(False)  # a long name over a short phase may stick out
             start += len(one.epochs)
         if axes.lines:
             axes.legend()
