@@ -77,7 +77,8 @@ def build(
         for name in ("num_classes", "in_channels")
     )
     given_device = options.get("device")
-    device = torch.get_default_device() if given_device is None else torch.device(given_device)
+    # Of an empty tensor: torch 2.6 forgets `with torch.device(...)` in get_default_device.
+    device = torch.empty(0).device if given_device is None else torch.device(given_device)
 
     def on_meta(num_classes: int | None, in_channels: int | None) -> C:
         sizes = {"num_classes": num_classes, "in_channels": in_channels}
