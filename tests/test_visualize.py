@@ -80,3 +80,16 @@ def test_pyplot_is_not_touched(tmp_path: Path) -> None:
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 30])
+def test_long_names_of_phases_do_not_squeeze_the_axes(tmp_path: Path, epochs: int) -> None:
+    phases = [history(*[0.9] * epochs), history(*[0.8] * epochs)]
+    names = ["only the new head, the rest of the network as it was loaded" * 2, "everything"]
+    figure = learning_curve(phases, tmp_path / "curve.png", phases=names)
+    # pytest turns matplotlib's warning of a collapsed layout into an error.
+    assert all(axes.get_position().width > 0.3 for axes in figure.axes)
+
+
+def test_one_epoch_of_one_phase_can_be_drawn(tmp_path: Path) -> None:
+    learning_curve([history(0.9)], tmp_path / "curve.png", phases=["head only", "everything"])

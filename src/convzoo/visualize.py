@@ -63,19 +63,23 @@ def learning_curve(
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.xaxis.get_major_locator().set_params(integer=True)
+        # Half an epoch to each side: room for one epoch alone, and for the names of the phases.
+        axes.set_xlim(0.5, len(records) + 0.5)
         axes.grid(visible=True, alpha=0.3)
         start = 0
         for number, one in enumerate(histories):
             if start:
                 axes.axvline(start + 0.5, color="grey", linestyle=":")
-            if number < len(phases):
-                axes.annotate(
+            if number < len(phases) and one.epochs:
+                name = axes.annotate(
                     phases[number],
                     (start + 0.6, 1.01),
                     xycoords=("data", "axes fraction"),
                     fontsize="small",
                     color="grey",
                 )
+                # A long name may run over the edge; it must not squeeze the axes.
+                name.set_in_layout(False)
             start += len(one.epochs)
         if axes.lines:
             axes.legend()
