@@ -133,6 +133,10 @@ if TYPE_CHECKING:
         mc_dropout,
         remove_drop_connect,
     )
+    from convzoo.models.alexnet_split import (
+        alexnet_tensor_parallel,
+        alexnet_two_gpu,
+    )
     from convzoo.training import (
         EarlyStopping,
         Evaluation,
@@ -171,6 +175,7 @@ else:
             "convzoo.hub": ["fetch", "load", "push", "save", "verify"],
             "convzoo.weights": ["WeightsInfo", "list_weights", "weights_info"],
             "convzoo.labels": ["map_labels"],
+            "convzoo.models.alexnet_split": ["alexnet_tensor_parallel", "alexnet_two_gpu"],
             "convzoo.training": ["EarlyStopping", "Evaluation", "History", "evaluate", "fit"],
             "convzoo.inference": ["Predictor"],
             "convzoo.layers": [
@@ -223,6 +228,8 @@ __all__ = [
     "__version__",
     "alexnet",
     "alexnet_2012",
+    "alexnet_tensor_parallel",
+    "alexnet_two_gpu",
     "apply_drop_connect",
     "cached_features",
     "channel_stats",

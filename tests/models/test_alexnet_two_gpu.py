@@ -13,9 +13,14 @@ from torch import nn
 import convzoo
 from convzoo.errors import CheckpointError, InputError, UnknownNameError
 from convzoo.models import alexnet_2012
-from convzoo.models.alexnet_split_costs import communication, memory
-from convzoo.models.alexnet_towers import merge, split
-from convzoo.models.alexnet_two_gpu import AlexNetTwoGPU, alexnet_two_gpu
+from convzoo.models.alexnet_split import (
+    AlexNetTwoGPU,
+    alexnet_two_gpu,
+    communication,
+    memory,
+    merge,
+    split,
+)
 
 
 def same_state(a, b):
@@ -185,7 +190,7 @@ def test_the_paper_splits_where_least_crosses():
 
 
 def test_what_is_sent_is_what_communication_says(two, monkeypatch):
-    module = sys.modules["convzoo.models.alexnet_two_gpu"]
+    module = sys.modules["convzoo.models.alexnet_split._two_gpu"]
     sent = []
     usual = module._send
 

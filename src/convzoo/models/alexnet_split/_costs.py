@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from convzoo.models.alexnet_towers import Tower
-from convzoo.models.alexnet_two_gpu import AlexNetTwoGPU
+from convzoo.models.alexnet_split._towers import Tower
+from convzoo.models.alexnet_split._two_gpu import AlexNetTwoGPU
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ def communication(net: AlexNetTwoGPU, batch: int, size: int = 224) -> tuple[Exch
         One record a layer, in running order. The images count as one copy to the second device.
 
     Examples:
-        >>> from convzoo.models.alexnet_split_costs import communication
-        >>> from convzoo.models.alexnet_two_gpu import alexnet_two_gpu
+        >>> from convzoo.models.alexnet_split import alexnet_two_gpu, communication
         >>> net = alexnet_two_gpu(("meta", "meta"))
         >>> for e in communication(net, batch=128):
         ...     print(f"{e.before:5}  {e.bytes / 1e6:5.1f} MB{'' if e.made else '  saved'}")

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from convzoo.errors import InputError
 from convzoo.models.alexnet import AlexNet2012
-from convzoo.models.alexnet_towers import (
+from convzoo.models.alexnet_split._towers import (
     AlexNetTowersOptions,
     Part,
     Tower,
@@ -65,8 +65,8 @@ class AlexNetTwoGPU(nn.Module):
     walks backwards through what is on the CPU in one thread). Scores end on the first device.
 
     It is a plain module and no [Classifier][convzoo.Classifier]: no single device holds a whole
-    feature map, or a head to replace. [single][convzoo.models.AlexNetTwoGPU.single] returns the
-    network that is both.
+    feature map, or a head to replace.
+    [single][convzoo.models.alexnet_split.AlexNetTwoGPU.single] returns the network that is both.
 
     Args:
         net: The network to split, with two towers; its weights are copied.
@@ -117,7 +117,7 @@ class AlexNetTwoGPU(nn.Module):
 
     if TYPE_CHECKING:
 
-        def __call__(self, x: Tensor) -> Tensor: ...  # noqa: D102
+        def __call__(self, x: Tensor) -> Tensor: ...
 
     @property
     def devices(self) -> tuple[torch.device, torch.device]:
@@ -219,8 +219,8 @@ def alexnet_two_gpu(
 
     Examples:
         >>> import torch
-        >>> from convzoo.models.alexnet_two_gpu import alexnet_two_gpu
-        >>> net = alexnet_two_gpu(("meta", "meta"), num_classes=10)
+        >>> import convzoo
+        >>> net = convzoo.alexnet_two_gpu(("meta", "meta"), num_classes=10)
         >>> tuple(net(torch.zeros(2, 3, 224, 224, device="meta")).shape)
         (2, 10)
     """

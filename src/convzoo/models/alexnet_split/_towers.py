@@ -1,9 +1,8 @@
 """One tower of AlexNet by itself, and the weights of both: split and merged.
 
 Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks",
-2012, section 3.5 and figure 2. [alexnet_two_gpu][convzoo.models.alexnet_two_gpu.alexnet_two_gpu]
-puts the towers on two devices of one process,
-[alexnet_tensor_parallel][convzoo.models.alexnet_tensor_parallel.alexnet_tensor_parallel] on two
+2012, section 3.5 and figure 2. [alexnet_two_gpu][convzoo.alexnet_two_gpu] puts the towers on two
+devices of one process, [alexnet_tensor_parallel][convzoo.alexnet_tensor_parallel] on two
 processes.
 """
 
@@ -88,7 +87,7 @@ class Tower(nn.Module):
 
     if TYPE_CHECKING:
 
-        def __call__(self, part: Part, *halves: Tensor) -> Tensor: ...  # noqa: D102
+        def __call__(self, part: Part, *halves: Tensor) -> Tensor: ...
 
 
 def split(net: AlexNet2012 | Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -107,7 +106,7 @@ def split(net: AlexNet2012 | Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Examples:
         >>> import convzoo
-        >>> from convzoo.models.alexnet_towers import split
+        >>> from convzoo.models.alexnet_split import split
         >>> state = split(convzoo.alexnet_2012(device="meta"))
         >>> tuple(state["towers.0.fc6.weight"].shape), tuple(state["towers.1.fc8.weight"].shape)
         ((2048, 9216), (1000, 2048))
@@ -146,7 +145,7 @@ def merge(net: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Examples:
         >>> import convzoo
-        >>> from convzoo.models.alexnet_towers import merge, split
+        >>> from convzoo.models.alexnet_split import merge, split
         >>> net = convzoo.alexnet_2012(num_classes=10)
         >>> merged = merge(split(net))
         >>> all(bool((merged[key] == value).all()) for key, value in net.state_dict().items())

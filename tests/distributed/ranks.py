@@ -1,0 +1,59 @@
+"""Starting a script as several processes that work together, and reading what they found."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+WORKERS = Path(__file__).parent / "workers"
+
+
+def environment(**more: str) -> dict[str, str]:
+    """One thread a process, no GPU, and the workers' own folder to import from."""
+    kept = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE")}
+    return kept | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"} | more
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def run(worker: str, folder: Path, processes: int, *arguments: str, **env: str) -> list[Any]:
+    """What each rank of `workers/<worker>` kept, in order; fails unless every one exits with 0.
+
+    The ranks are started as torchrun starts them, without the seconds that torchrun itself takes.
+    """
+    shared = environment(
+        WORLD_SIZE=str(processes),
+        LOCAL_WORLD_SIZE=str(processes),
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(free_port()),
+        **env,
+    )
+    command = [sys.executable, str(WORKERS / worker), str(folder), *arguments]
+    started = [
+        subprocess.Popen(
+            command,
+            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(processes)
+    ]
+    try:
+        errors = [process.communicate(timeout=240)[1] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    for rank, (process, text) in enumerate(zip(started, errors, strict=True)):
+        assert process.returncode == 0, f"rank {rank}: {process.returncode}\n{text[-4000:]}"
+    return [torch.load(folder / f"{worker}.{rank}.pt") for rank in range(processes)]
