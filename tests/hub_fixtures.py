@@ -13,8 +13,8 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from convzoo import _cache, _sources, weights
-from convzoo.hub import save
+from convzoo import weights
+from convzoo.hub import _cache, _sources, save
 from hub_helpers import REPO, three
 from hub_server import HubServer
 

@@ -99,9 +99,9 @@ def test_saving_through_a_link_keeps_the_link(tmp_path: Path) -> None:
 def test_without_an_exchange_files_are_replaced_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from convzoo import _save
+    from convzoo.hub import _folder
 
-    monkeypatch.setattr(_save, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(_folder, "_exchange", lambda one, other: False)
     folder = save(three(), tmp_path / "net")
     save(three(1), folder)
     assert same(load(folder), three(1))

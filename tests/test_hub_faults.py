@@ -160,7 +160,7 @@ def test_a_change_that_hides_its_date_is_found(hub: HubServer, saved: dict[str, 
 def test_always_hashes_even_what_looks_unchanged(
     hub: HubServer, pinned: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from convzoo import _cache
+    from convzoo.hub import _cache
 
     load("cifar_resnet20.of_the_tests")
     hashed: list[Path] = []
@@ -175,7 +175,7 @@ def test_always_hashes_even_what_looks_unchanged(
 def test_a_note_of_an_earlier_process_is_trusted_while_the_file_is_unchanged(
     hub: HubServer, pinned: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from convzoo import _cache
+    from convzoo.hub import _cache
 
     load("cifar_resnet20.of_the_tests")
     monkeypatch.setattr(_cache, "_verified", {})

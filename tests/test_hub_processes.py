@@ -182,7 +182,7 @@ def test_eight_processes_download_once(hub: HubServer, saved: dict[str, bytes]) 
     hub.order(Fault("GET", "model.safetensors", stall=0.5), times=1)
     script = """
     import huggingface_hub.file_download  # once, before forking
-    from convzoo import _download
+    from convzoo.hub import _download
     three()
 
     def work():

@@ -199,8 +199,7 @@ def test_loading_a_pinned_cached_file_does_not_import_the_client(
     (entry,) = fetch("cifar_resnet20.of_the_tests")
     script = f"""
 import sys
-from convzoo import _cache
-from convzoo.hub import load
+from convzoo.hub import _cache, load
 load("cifar_resnet20.fashion_mnist")
 found = _cache.cached_path(_cache.HubFile({REPO!r}, {WEIGHTS!r}), {entry.hash!r})
 assert _cache.actual_hash(found, {entry.hash!r}) == {entry.hash!r}

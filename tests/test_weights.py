@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from convzoo import _weights_names, layouts, models, weights
+from convzoo import layouts, models, weights
 from convzoo.errors import CorruptWeightsError, InputError, UnknownNameError, WeightsError
 from convzoo.hub import load, verify
 from convzoo.labels import LABEL_SETS, label_set, map_labels
-from convzoo.weights import list_weights, weights_info
+from convzoo.weights import _names, list_weights, weights_info
 
 EVERY = list_weights()
 
@@ -76,7 +76,7 @@ def test_a_damaged_file_of_the_package_is_refused(
 def test_names_for_editors_are_the_catalogue() -> None:
     names = [
         name
-        for kind in vars(_weights_names).values()
+        for kind in vars(_names).values()
         if typing.get_origin(kind) is typing.Literal
         for name in typing.get_args(kind)
     ]

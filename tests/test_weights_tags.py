@@ -8,8 +8,8 @@ import typing
 import pytest
 
 import convzoo
-from convzoo import _weights_tags
 from convzoo.models import MODELS
+from convzoo.weights import _tags
 
 TAGS: dict[str, list[str]] = {}
 for full_name in convzoo.list_weights():
@@ -21,5 +21,5 @@ for full_name in convzoo.list_weights():
 def test_tags_for_editors_are_the_catalogues(name: str) -> None:
     annotation = inspect.signature(MODELS[name].builder).parameters["weights"].annotation
     alias = annotation.removesuffix(" | None").removesuffix("str").removesuffix(" | ")
-    offered = typing.get_args(getattr(_weights_tags, alias)) if alias else ()
+    offered = typing.get_args(getattr(_tags, alias)) if alias else ()
     assert sorted(offered) == sorted(TAGS.get(name, []))

@@ -92,7 +92,7 @@ def test_the_command_answers(bare_python: Path, tmp_path: Path) -> None:
 def test_the_wheel_carries_what_it_must(bare_python: Path) -> None:
     (packages,) = (bare_python.parent.parent / "lib").glob("python*/site-packages")
     assert (packages / "convzoo" / "py.typed").exists()
-    assert (packages / "convzoo" / "catalog.toml").exists()
+    assert (packages / "convzoo" / "weights" / "catalog.toml").exists()
     (info,) = packages.glob("convzoo-*.dist-info")
     licences = {path.name for path in (info / "licenses").iterdir()}
     assert licences == {"LICENSE", "NOTICE"}

@@ -1,8 +1,9 @@
-"""Checks of arguments that several networks share, each with a readable message."""
+"""Checks of arguments that several modules share, each with a readable message."""
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import SupportsIndex
 
 from convzoo.errors import InputError
@@ -45,3 +46,39 @@ def check_probability(name: str, value: object) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0.0 <= value < 1.0:
         return float(value)
     raise InputError(f"{name}: expected a probability in [0, 1), got {value!r}")
+
+
+def check_labels(
+    labels: Sequence[str] | None, num_classes: int, *, unique: bool = False
+) -> tuple[str, ...] | None:
+    """Names of classes, one for each.
+
+    Args:
+        labels: The names, in the order of the scores; None where they are not known.
+        num_classes: Classes that the network scores.
+        unique: Whether a name may come only once. Published sets repeat some: ImageNet has two
+            classes called "crane".
+
+    Returns:
+        The names as a tuple, or None.
+
+    Raises:
+        InputError: They are not strings, too few or too many, or not unique.
+    """
+    if labels is None:
+        return None
+    if isinstance(labels, str):
+        raise InputError(f"labels: expected a sequence of names, got the string {labels!r}")
+    if not isinstance(labels, Sequence):
+        raise InputError(f"labels: expected a sequence of names, got {labels!r:.80}")
+    for index, name in enumerate(labels):
+        if not isinstance(name, str):
+            raise InputError(f"labels: expected strings, got {name!r:.80} for class {index}")
+    if len(labels) != num_classes:
+        raise InputError(
+            f"labels: expected one name for each of the {num_classes} classes, got {len(labels)}"
+        )
+    if unique and len(set(labels)) != len(labels):
+        twice = next(name for name in labels if list(labels).count(name) > 1)
+        raise InputError(f"labels: expected a name of its own for each class, got {twice!r} twice")
+    return tuple(labels)

@@ -44,7 +44,7 @@ from convzoo.layers import LocalResponseNorm
 from convzoo.presets import IMAGENET
 
 if TYPE_CHECKING:
-    from convzoo._weights_tags import (
+    from convzoo.weights._tags import (
         AlexnetTag,
     )
 

@@ -36,7 +36,7 @@ from convzoo.layers import LocalResponseNorm
 from convzoo.presets import IMAGENET, Preset
 
 if TYPE_CHECKING:
-    from convzoo._weights_tags import (
+    from convzoo.weights._tags import (
         Vgg11BnTag,
         Vgg11Tag,
         Vgg13BnTag,

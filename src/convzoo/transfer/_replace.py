@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from torch import nn
 
+from convzoo._checks import check_labels
 from convzoo._classifier import Classifier
 from convzoo._heads import new_head, score_layer
-from convzoo._savable import check_labels
 from convzoo.errors import InputError
 from convzoo.transfer._freeze import apply_freeze, select
 from convzoo.transfer._heads import (

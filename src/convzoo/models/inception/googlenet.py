@@ -51,7 +51,7 @@ from convzoo.models.inception.blocks import ConvUnit, InceptionReduced
 from convzoo.presets import IMAGENET, Preset
 
 if TYPE_CHECKING:
-    from convzoo._weights_tags import (
+    from convzoo.weights._tags import (
         GooglenetTag,
     )
 

@@ -48,7 +48,7 @@ from convzoo.models.inception.blocks import (
 from convzoo.presets import INCEPTION
 
 if TYPE_CHECKING:
-    from convzoo._weights_tags import (
+    from convzoo.weights._tags import (
         InceptionV3Tag,
     )
 

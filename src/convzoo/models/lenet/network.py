@@ -43,7 +43,7 @@ from convzoo.models.lenet.blocks import (
 from convzoo.presets import LENET5_1998, MNIST, Preset
 
 if TYPE_CHECKING:
-    from convzoo._weights_tags import (
+    from convzoo.weights._tags import (
         Lenet5Tag,
     )
 

@@ -20,7 +20,7 @@ from convzoo.models.resnet.network import PreActResNet, ResNet, ResNetOptions
 from convzoo.presets import CIFAR10
 
 if TYPE_CHECKING:
-    from convzoo._weights_tags import (
+    from convzoo.weights._tags import (
         CifarResnet20Tag,
     )
 

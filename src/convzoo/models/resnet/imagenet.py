@@ -19,7 +19,7 @@ from convzoo.models.resnet.network import PreActResNet, ResNet, ResNetOptions
 from convzoo.presets import IMAGENET
 
 if TYPE_CHECKING:
-    from convzoo._weights_tags import (
+    from convzoo.weights._tags import (
         Resnet18Tag,
         Resnet34Tag,
         Resnet50Tag,

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convzoo._cache import COMMIT, HubFile
-from convzoo._download import check_names, named, on_a_terminal
 from convzoo.errors import WeightsError
+from convzoo.hub._cache import COMMIT, HubFile
+from convzoo.hub._download import check_names, named, on_a_terminal
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo, HfApi

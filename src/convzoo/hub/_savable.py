@@ -2,50 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import nn
 
+from convzoo._checks import check_labels
 from convzoo._classifier import Classifier
 from convzoo._heads import head_dropout, score_layer
 from convzoo.checkpoint import mismatch, slots, tensors_with_nan
 from convzoo.errors import CheckpointError, InputError
-
-
-def check_labels(
-    labels: Sequence[str] | None, num_classes: int, *, unique: bool = False
-) -> tuple[str, ...] | None:
-    """Names of classes, one for each.
-
-    Args:
-        labels: The names, in the order of the scores; None where they are not known.
-        num_classes: Classes that the network scores.
-        unique: Whether a name may come only once. Published sets repeat some: ImageNet has two
-            classes called "crane".
-
-    Returns:
-        The names as a tuple, or None.
-
-    Raises:
-        InputError: They are not strings, too few or too many, or not unique.
-    """
-    if labels is None:
-        return None
-    if isinstance(labels, str):
-        raise InputError(f"labels: expected a sequence of names, got the string {labels!r}")
-    if not isinstance(labels, Sequence):
-        raise InputError(f"labels: expected a sequence of names, got {labels!r:.80}")
-    for index, name in enumerate(labels):
-        if not isinstance(name, str):
-            raise InputError(f"labels: expected strings, got {name!r:.80} for class {index}")
-    if len(labels) != num_classes:
-        raise InputError(
-            f"labels: expected one name for each of the {num_classes} classes, got {len(labels)}"
-        )
-    if unique and len(set(labels)) != len(labels):
-        twice = next(name for name in labels if list(labels).count(name) > 1)
-        raise InputError(f"labels: expected a name of its own for each class, got {twice!r} twice")
-    return tuple(labels)
 
 
 def check_savable(net: Classifier) -> None:

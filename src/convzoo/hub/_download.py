@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from convzoo._cache import (
+from convzoo.errors import CorruptWeightsError, InputError, WeightsError
+from convzoo.hub._cache import (
     COMMIT,
     SHA256,
     HubFile,
@@ -29,7 +30,6 @@ from convzoo._cache import (
     notes_folder,
     repository_folder,
 )
-from convzoo.errors import CorruptWeightsError, InputError, WeightsError
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata

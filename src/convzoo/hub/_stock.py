@@ -9,10 +9,10 @@ from typing import Literal, NamedTuple
 import torch
 
 from convzoo import weights
-from convzoo._cache import HubFile, Verify, actual_hash, announced_hash, cached_path
-from convzoo._sources import HUB, WEIGHTS_FILE, parse_hub, resolve
 from convzoo.checkpoint import map_tensors, read_header, tensors_with_nan
 from convzoo.errors import WeightsError
+from convzoo.hub._cache import HubFile, Verify, actual_hash, announced_hash, cached_path
+from convzoo.hub._sources import HUB, WEIGHTS_FILE, parse_hub, resolve
 
 
 class CachedWeights(NamedTuple):

@@ -18,7 +18,7 @@ from convzoo.labels import label_set
 from convzoo.presets import Preset
 from convzoo.presets import get as get_preset
 
-BUNDLED: Final[Path] = Path(__file__).with_name("bundled")
+BUNDLED: Final[Path] = Path(__file__).parent.with_name("bundled")
 """The folder of the weights that come with the package."""
 
 

@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from convzoo import layouts, weights
-from convzoo._cache import SHA256, HubFile, Verify, actual_hash
-from convzoo._config import SavedConfig, read_config
-from convzoo._download import Fetched, MissingFileError, check_names, fetch_file
 from convzoo.errors import (
     CheckpointError,
     CorruptWeightsError,
@@ -19,6 +16,9 @@ from convzoo.errors import (
     UnknownNameError,
     WeightsError,
 )
+from convzoo.hub._cache import SHA256, HubFile, Verify, actual_hash
+from convzoo.hub._config import SavedConfig, read_config
+from convzoo.hub._download import Fetched, MissingFileError, check_names, fetch_file
 
 HUB: Final = "hf-hub:"
 WEIGHTS_FILE: Final = "model.safetensors"

@@ -17,9 +17,9 @@ from typing import Any, Final, cast
 from torch import nn
 
 from convzoo import layouts
+from convzoo._checks import check_labels
 from convzoo._classifier import Classifier
 from convzoo._heads import head_dropout
-from convzoo._savable import check_labels
 from convzoo.checkpoint import read_json
 from convzoo.errors import ConvzooError, InputError, WeightsError
 from convzoo.presets import Interpolation, Preset

@@ -17,25 +17,25 @@ from typing import TYPE_CHECKING, TypeVar, overload
 import torch
 
 from convzoo import layouts
-from convzoo._cache import Verify
-from convzoo._card import CardInfo, model_card, provenance
 from convzoo._classifier import Classifier
-from convzoo._config import write_config
-from convzoo._fit import Request, adapt_first_convolution, fit
 from convzoo._meta import garbage_collection_paused
-from convzoo._sources import CONFIG_FILE, HUB, WEIGHTS_FILE, Resolved, resolve
-from convzoo._stock import CachedWeights, fetch, verify
 from convzoo.errors import ConvzooError, InputError, WeightsError
+from convzoo.hub._cache import Verify
+from convzoo.hub._card import CardInfo, model_card, provenance
+from convzoo.hub._config import write_config
+from convzoo.hub._fit import Request, adapt_first_convolution, fit
+from convzoo.hub._sources import CONFIG_FILE, HUB, WEIGHTS_FILE, Resolved, resolve
+from convzoo.hub._stock import CachedWeights, fetch, verify
 
 if TYPE_CHECKING:
-    from convzoo._weights_names import (
+    from convzoo.models import VGG, AlexNet, GoogLeNet, InceptionV3, ResNet
+    from convzoo.weights._names import (
         AlexNetWeights,
         GoogLeNetWeights,
         InceptionV3Weights,
         ResNetWeights,
         VGGWeights,
     )
-    from convzoo.models import VGG, AlexNet, GoogLeNet, InceptionV3, ResNet
 
 C = TypeVar("C", bound=Classifier)
 
@@ -217,8 +217,8 @@ def save(
 
 
 def _save(net: Classifier, folder: Path, info: CardInfo, *, address: str | None) -> Path:
-    from convzoo._savable import check_savable
-    from convzoo._save import write_folder  # file locks, which loading does not need
+    from convzoo.hub._folder import write_folder  # file locks, which loading does not need
+    from convzoo.hub._savable import check_savable
 
     if not isinstance(net, Classifier) or net.architecture is None:
         raise InputError(
@@ -290,7 +290,7 @@ def push(
         InputError: `repo_id` is malformed, or no builder made the network.
         WeightsError: The Hub refuses, or cannot be reached.
     """
-    from convzoo._upload import upload_folder
+    from convzoo.hub._upload import upload_folder
 
     with tempfile.TemporaryDirectory(prefix="convzoo-") as place:
         info = CardInfo(licence, dataset, metrics or {}, description)

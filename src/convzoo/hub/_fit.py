@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from convzoo import layouts
 from convzoo._build import preset_for_channels
 from convzoo._classifier import Classifier
-from convzoo._config import TRAINING_OPTIONS, first_convolution
-from convzoo._sources import Source
 from convzoo.checkpoint import (
     Slot,
     TensorEntry,
@@ -27,6 +25,8 @@ from convzoo.checkpoint import (
     tensors_with_nan,
 )
 from convzoo.errors import CheckpointError, InputError, WeightsError
+from convzoo.hub._config import TRAINING_OPTIONS, first_convolution
+from convzoo.hub._sources import Source
 
 C = TypeVar("C", bound=Classifier)
 
