@@ -309,6 +309,7 @@ assert not heavy, heavy
 
 
 def test_python_m_convzoo_and_the_version(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.delitem(sys.modules, "convzoo.__main__", raising=False)  # another test imported it
     monkeypatch.setattr(sys, "argv", ["convzoo", "--version"])
     with pytest.raises(SystemExit) as left:
         runpy.run_module("convzoo", run_name="__main__")
