@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from convzoo._classifier import Classifier
@@ -114,6 +115,47 @@ def test_the_last_stage_does_not_take_the_auxiliary_head_with_it() -> None:
     net = freeze(on_meta("inception_v3", aux_heads=True), "Mixed_7c")
     assert not [key for key in frozen(net) if key.startswith(("AuxLogits", "fc"))]
     assert len(frozen(net)) == 72
+
+
+# Counted from the definitions: a GoogLeNet head is a convolution and two linear layers,
+# Inception-v3's two convolutions with batch normalisation and one linear layer.
+@pytest.mark.parametrize(
+    ("name", "heads", "count"),
+    [
+        ("googlenet", ("aux1", "aux2"), 2 * (3 + 4)),
+        ("googlenet_2014", ("aux1", "aux2"), 2 * 6),
+        ("inception_v3", ("AuxLogits",), 6 + 2),
+    ],
+)
+def test_auxiliary_heads_train_wherever_the_main_head_does(
+    name: str, heads: tuple[str, ...], count: int
+) -> None:
+    plain = on_meta(name)
+    for stage in plain.stages:
+        net = freeze(on_meta(name, aux_heads=True), f"up_to:{stage.name}").train()
+        assert frozen(net) == frozen(freeze(on_meta(name), f"up_to:{stage.name}"))
+        parts = [net.get_submodule(head) for head in heads]
+        assert sum(len(list(part.parameters())) for part in parts) == count
+        assert all(module.training for part in parts for module in part.modules())
+    # Without a stage it is each head's last layer that trains.
+    assert report(freeze(on_meta(name, aux_heads=True))).trainable == tuple(
+        path for path, _ in net.named_modules() if path in set(net.head_paths())
+    )
+
+
+def test_layers_of_an_auxiliary_head_freeze_when_they_are_named() -> None:
+    net = freeze(on_meta("inception_v3", aux_heads=True), "up_to:AuxLogits.conv0")
+    assert {k for k in frozen(net) if k.startswith("Aux")} == {
+        f"AuxLogits.conv0.{key}" for key in ("conv.weight", "bn.weight", "bn.bias")
+    }
+
+
+def test_an_auxiliary_head_of_torchvisions_trains_with_the_main_one() -> None:
+    with torch.device("meta"):
+        net = torchvision.models.inception_v3(init_weights=False)
+    freeze(net, "up_to:Mixed_7c")
+    assert not [key for key in frozen(net) if key.startswith(("AuxLogits", "fc"))]
+    assert "Mixed_7c.branch1x1.conv.weight" in frozen(net)
 
 
 def test_a_container_of_several_stages_follows_train() -> None:

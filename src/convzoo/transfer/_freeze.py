@@ -12,7 +12,7 @@ from torch import nn
 from convzoo._classifier import Classifier
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.transfer._heads import find_heads, inside, is_parallel, unwrap
-from convzoo.transfer._stages import stage_paths
+from convzoo.transfer._stages import auxiliary, stage_paths
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -44,10 +44,12 @@ def freeze(net: M, part: str = "backbone") -> M:
         net: Any network, not yet wrapped for data-parallel training.
         part: One of
 
-            - `"backbone"`: everything but the last layers of the heads, auxiliary ones too;
+            - `"backbone"`: everything but the last layers of the heads, auxiliary ones too; an
+              auxiliary head's other layers are frozen like a hidden layer of the main one;
             - `"up_to:STAGE"`: everything registered up to and including a stage (a name in
-              `net.stages`, or the path of any submodule), the heads' last layers excepted;
-              parameters held by a module around the stage count as coming before it;
+              `net.stages`, or the path of any submodule), the heads' last layers excepted, and
+              auxiliary heads as a whole, wherever they are registered; parameters held by a
+              module around the stage count as coming before it;
             - `"STAGE"`: that stage or submodule alone. A stage is everything registered after the
               module of the stage before it, up to and including its own module; a stage's name
               comes before a submodule's of the same name.
@@ -154,6 +156,10 @@ def _select(net: nn.Module, part: str, heads: Sequence[str] | None) -> Selection
         path = _stage_path(net, part.removeprefix("up_to:"), by_path)
         last = max(index for index, p in enumerate(order) if inside(p, path))
         heads = _heads_if_known(net) if heads is None else heads
+        # An auxiliary head may be registered among the stages, where it is read off (`AuxLogits`
+        # in Inception-v3); it is after them all the same, like the main head.
+        beside = {top for top in _auxiliary(net, heads) if not inside(path, top)}
+        heads = (*heads, *beside)
     elif heads is None:
         heads = find_heads(net)
     # What is kept: the heads, and all that is registered after the stage. A module is whole if
@@ -220,6 +226,16 @@ def _heads_if_known(net: nn.Module) -> tuple[str, ...]:
         return find_heads(net)
     except InputError:
         return ()
+
+
+def _auxiliary(net: nn.Module, heads: Sequence[str]) -> set[str]:
+    """The top-level modules that are auxiliary heads.
+
+    A foreign network's further heads may be anything that the user named: those called `aux...`,
+    as `find_heads` has it, are auxiliary.
+    """
+    tops = auxiliary(heads)
+    return tops if isinstance(net, Classifier) else {t for t in tops if t.lower()[:3] == "aux"}
 
 
 def _inside_any(path: str, parts: Sequence[str]) -> bool:

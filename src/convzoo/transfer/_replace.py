@@ -43,7 +43,7 @@ def replace_head(
         freeze: What to freeze besides: None (nothing), `"backbone"` (everything but the new
             last layers, so a hidden layer or a dropout in front of them is frozen as well), or
             `"up_to:STAGE"` (everything registered up to and including that stage, heads
-            excepted), or what else [freeze][convzoo.freeze] takes.
+            excepted, auxiliary ones as a whole), or what else [freeze][convzoo.freeze] takes.
         dropout: Probability of dropping an input of the new layers in training, in [0, 1).
         labels: Names of the classes in the order of the scores, a string of its own for each. A
             Classifier keeps them; for another network they are only checked.
