@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 
@@ -13,6 +14,8 @@ from convzoo.errors import ConvzooError, InputError
 
 MixedPrecision = Literal["no", "bf16", "fp16"]
 """Number format of the forward pass; the weights stay as they are."""
+
+_USE_FSDP: Final = "ACCELERATE_USE_FSDP"  # set by `accelerate launch --use_fsdp`
 
 
 class MissingExtraError(ConvzooError, ImportError):
@@ -55,18 +58,19 @@ def accelerator(
         )
     ours = not AcceleratorState._shared_state
     try:
-        made = Accelerator(
-            cpu=cpu,
-            mixed_precision=mixed_precision,
-            # A batch is cut up among the processes, so that its size, and with it the course of
-            # training, is the same for any number of them.
-            dataloader_config=DataLoaderConfiguration(split_batches=True),
-            gradient_accumulation_plugin=GradientAccumulationPlugin(
-                num_steps=gradient_accumulation, sync_with_dataloader=False
-            ),
-            step_scheduler_with_optimizer=False,
-            rng_types=[],
-        )
+        with _launch_settings_hidden(_USE_FSDP):
+            made = Accelerator(
+                cpu=cpu,
+                mixed_precision=mixed_precision,
+                # A batch is cut up among the processes, so that its size, and with it the course
+                # of training, is the same for any number of them.
+                dataloader_config=DataLoaderConfiguration(split_batches=True),
+                gradient_accumulation_plugin=GradientAccumulationPlugin(
+                    num_steps=gradient_accumulation, sync_with_dataloader=False
+                ),
+                step_scheduler_with_optimizer=False,
+                rng_types=[],
+            )
     except ValueError as error:
         raise InputError(f"mixed_precision, cpu: {error}") from None
     try:
@@ -81,6 +85,42 @@ def accelerator(
             GradientState._reset_state()
             # The process group of a distributed run outlives the call: the next one uses it.
             AcceleratorState._reset_state(reset_partial_state=made.num_processes == 1)
+
+
+def sharded_wanted(wanted: bool | None, acc: Any, optimizer: object) -> bool:
+    """Whether a training is to be shared out among its processes, and can be.
+
+    Args:
+        wanted: What the user said; None for what `accelerate launch` was told.
+        acc: The Accelerator.
+        optimizer: What the user gave as the optimizer.
+
+    Raises:
+        InputError: It cannot be.
+    """
+    if wanted is None:
+        wanted = os.environ.get(_USE_FSDP, "false").lower() in ("1", "true")
+    if not wanted or acc.num_processes == 1:
+        return False
+    if isinstance(optimizer, torch.optim.Optimizer):
+        raise InputError(
+            "optimizer: with sharded=True parameters are exchanged for shares of them, which the "
+            "optimizer given does not know; name one instead, e.g. optimizer='adamw'"
+        )
+    if acc.mixed_precision == "fp16":
+        raise InputError("mixed_precision: with sharded=True expected 'bf16' or 'no', got 'fp16'")
+    return True
+
+
+@contextmanager
+def _launch_settings_hidden(name: str) -> Iterator[None]:
+    """Keep Accelerate from wrapping the network by itself, by layers it does not know."""
+    value = os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        if value is not None:
+            os.environ[name] = value
 
 
 @contextmanager

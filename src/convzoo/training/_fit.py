@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from torch import nn
@@ -16,6 +17,7 @@ from convzoo.training._accelerator import (
     accelerator,
     require_train_extra,
     seeded,
+    sharded_wanted,
 )
 from convzoo.training._data import (
     EpochSampler,
@@ -39,6 +41,8 @@ from convzoo.training._recipe import (
     make_schedule,
 )
 from convzoo.training._records import EpochRecord, History
+from convzoo.training._replica import Replica, ShardedReplica
+from convzoo.training._sync_batch_norm import synchronised_batch_norm
 
 
 def fit(
@@ -65,6 +69,8 @@ def fit(
     mixed_precision: MixedPrecision | None = None,
     gradient_accumulation: int = 1,
     max_grad_norm: float | None = None,
+    sharded: bool | None = None,
+    sync_batch_norm: bool = False,
     seed: int = 0,
     num_workers: int = 0,
     cpu: bool = False,
@@ -116,6 +122,11 @@ def fit(
         gradient_accumulation: Parts in which a step's batch goes through the network one after
             the other, to save memory. Batch normalisation sees the parts.
         max_grad_norm: Scales the gradient down to this norm where it is larger.
+        sharded: Whether several processes share out weights, gradients and optimizer state, stage
+            by stage (PyTorch's FSDP2), instead of each holding all of them; None does what
+            `accelerate launch` was told. One process holds all in any case.
+        sync_batch_norm: Whether batch normalisation takes its statistics over the batches of all
+            processes. PyTorch can do that on GPUs.
         seed: Of order, augmentation and dropout.
         num_workers: Processes that read and prepare images; 0 does it in this one.
         cpu: Whether to stay on the CPU where there is a GPU.
@@ -171,16 +182,28 @@ def fit(
     elif label_smoothing:
         raise InputError("label_smoothing: belongs to the usual loss, got a loss function as well")
 
-    with accelerator(
-        cpu=cpu, mixed_precision=mixed_precision, gradient_accumulation=gradient_accumulation
-    ) as acc:
+    with ExitStack() as stack:
+        acc = stack.enter_context(
+            accelerator(
+                cpu=cpu,
+                mixed_precision=mixed_precision,
+                gradient_accumulation=gradient_accumulation,
+            )
+        )
         batch_size = _batch_size(batch_size, len(train), gradient_accumulation, acc.num_processes)
+        sharded = sharded_wanted(sharded, acc, optimizer)
+        if sync_batch_norm:
+            stack.enter_context(synchronised_batch_norm(net, acc.device, acc.num_processes))
         sampler = EpochSampler(len(train), batch_size, seed)
-        made = make_optimizer(net, optimizer, lr=lr, head_lr=head_lr, weight_decay=weight_decay)
+        replica = ShardedReplica(net, acc.device, acc.num_processes) if sharded else Replica(net)
+        made = make_optimizer(
+            replica.trained, optimizer, lr=lr, head_lr=head_lr, weight_decay=weight_decay
+        )
         scheduler = make_schedule(made, schedule, steps=epochs * sampler.steps, warmup=warmup)
-        forward = vars(net).get("forward")
-        model, prepared_optimizer, loader = acc.prepare(
-            net,
+        forward = vars(replica.trained).get("forward")
+        # With evaluation_mode Accelerate leaves DistributedDataParallel out.
+        model = acc.prepare_model(replica.trained, evaluation_mode=sharded)
+        prepared_optimizer, loader = acc.prepare(
             made,
             train_loader(
                 train_data,
@@ -191,7 +214,7 @@ def fit(
         )
         run = Run(
             acc=acc,
-            net=net,
+            replica=replica,
             model=model,
             optimizer=prepared_optimizer,
             scheduler=scheduler,
@@ -214,7 +237,7 @@ def fit(
             early_stopping=early_stopping,
             checkpoint=None if checkpoint is None else Path(checkpoint),
             max_grad_norm=max_grad_norm,
-            drop_block=_drop_block_schedule(net, epochs * sampler.steps),
+            drop_block=_drop_block_schedule(replica.trained, epochs * sampler.steps),
             progress=progress,
             on_epoch=on_epoch,
             settings={
@@ -223,6 +246,7 @@ def fit(
                 "images": len(train),
                 "schedule": schedule,
                 "seed": seed,
+                "sharded": sharded,
             },
         )
         try:

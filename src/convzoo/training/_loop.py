@@ -21,6 +21,7 @@ from convzoo.training._early_stopping import EarlyStopping
 from convzoo.training._evaluate import main_scores, progress_bar, score
 from convzoo.training._recipe import Loss
 from convzoo.training._records import EpochRecord, Evaluation, History, StopReason
+from convzoo.training._replica import Replica
 
 Monitor = Literal["accuracy", "loss"]
 """What of the validation chooses the best epoch."""
@@ -47,7 +48,7 @@ class Run:
     """One call of `fit`, set up."""
 
     acc: Any
-    net: nn.Module
+    replica: Replica
     model: nn.Module
     optimizer: Any
     scheduler: LRScheduler
@@ -100,6 +101,7 @@ class Run:
         seed_all((self.seed << 24) + (epoch << 8) + self.acc.process_index)
         self.sampler.start_epoch(epoch)
         train_loss, train_accuracy, lr = self._train(epoch)
+        self.replica.pull()
         result = None
         if self.val_loader is not None:
             result = score(
@@ -138,6 +140,7 @@ class Run:
         )
         for images, targets in bar:
             with acc.accumulate(self.model):
+                self.replica.sync_gradients(acc.sync_gradients)
                 output = self.model(images)
                 loss = self.loss(output, targets)
                 if not math.isfinite(loss.item()):
@@ -177,20 +180,21 @@ class Run:
             self.best_epoch, self.best_key = epoch, key
             self.best_weights = {
                 name: value.detach().to("cpu", copy=True)
-                for name, value in self.net.state_dict().items()
+                for name, value in self.replica.net.state_dict().items()
             }
             if self.checkpoint is not None and self.acc.is_main_process:
-                _state.save_best(self.net, self.checkpoint)
+                _state.save_best(self.replica.net, self.checkpoint)
         if self.early_stopping is not None and self.early_stopping.step(key[0]):
             self.stopped = "early"
 
     def _restore_best(self) -> None:
         if self.best_weights is not None:
-            self.net.load_state_dict(self.best_weights)
+            self.replica.net.load_state_dict(self.best_weights)
 
     def _save(self) -> None:
         if self.checkpoint is None:
             return
+        optimizer = self.replica.optimizer_state(self.optimizer)
         if self.acc.is_main_process:
             scaler = self.acc.scaler
             _state.save_last(
@@ -199,8 +203,8 @@ class Run:
                     "history": self._history().to_dict(),
                     "best_key": list(self.best_key),
                     "best": self.best_weights,
-                    "net": self.net.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
+                    "net": self.replica.net.state_dict(),
+                    "optimizer": optimizer,
                     "scheduler": _plain(self.scheduler.state_dict()),
                     "drop_block": None
                     if self.drop_block is None
@@ -225,8 +229,9 @@ class Run:
         self.best_epoch, self.stopped = history.best_epoch, history.stopped
         self.best_key = (state["best_key"][0], state["best_key"][1])
         self.best_weights = state["best"]
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.replica.net.load_state_dict(state["net"])
+        self.replica.push()
+        self.replica.load_optimizer_state(self.optimizer, state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         if self.drop_block is not None and state["drop_block"] is not None:
             self.drop_block.load_state_dict(state["drop_block"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, Final, Literal
@@ -13,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from convzoo.errors import InputError, UnknownNameError
+from convzoo.models import loss_with_aux
 
 OptimizerName = Literal["adamw", "adam", "sgd", "rmsprop"]
 """Optimizers that `fit` builds; SGD and RMSProp with momentum 0.9."""
@@ -121,16 +123,11 @@ class CrossEntropy:
     def __init__(self, label_smoothing: float, aux_weight: float) -> None:
         if not 0 <= label_smoothing < 1:
             raise InputError(f"label_smoothing: expected a share in [0, 1), got {label_smoothing}")
-        self.label_smoothing = label_smoothing
+        self.criterion = functools.partial(F.cross_entropy, label_smoothing=label_smoothing)
         self.aux_weight = aux_weight
 
     def __call__(self, output: Tensor | tuple[Tensor | None, ...], targets: Tensor) -> Tensor:
-        """The mean loss of a batch."""
-        if isinstance(output, Tensor):
-            return F.cross_entropy(output, targets, label_smoothing=self.label_smoothing)
-        main, *others = (
-            F.cross_entropy(scores, targets, label_smoothing=self.label_smoothing)
-            for scores in output
-            if scores is not None
-        )
-        return main + self.aux_weight * sum(others, torch.zeros_like(main))
+        """The mean loss of a batch; an auxiliary head that was left out (None) counts nothing."""
+        if not isinstance(output, Tensor):
+            output = tuple(scores for scores in output if scores is not None)
+        return loss_with_aux(output, targets, criterion=self.criterion, weight=self.aux_weight)
