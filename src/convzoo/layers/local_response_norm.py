@@ -6,7 +6,7 @@ Networks*, 2012, section 3.3.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import torch
 import torch.fx
@@ -17,6 +17,9 @@ from convzoo.errors import InputError, UnknownNameError
 AlphaMode = Literal["sum", "mean"]
 """`"sum"`: alpha multiplies the sum of squares, as printed in the paper. `"mean"`: their mean
 over the window, as Caffe, cuda-convnet and `torch.nn.LocalResponseNorm` have it."""
+
+# Looked up once: torch 2.6 cannot trace `get_args`.
+_ALPHA_MODES: Final[tuple[str, ...]] = get_args(AlphaMode)
 
 
 def local_response_norm(
@@ -154,5 +157,5 @@ def _check(size: int, alpha: float, beta: float, k: float, alpha_mode: str) -> N
     for name, value in (("alpha", alpha), ("beta", beta), ("k", k)):
         if value < 0:
             raise InputError(f"{name}: expected a number >= 0, got {value}")
-    if alpha_mode not in get_args(AlphaMode):
-        raise UnknownNameError("alpha_mode", alpha_mode, get_args(AlphaMode))
+    if alpha_mode not in _ALPHA_MODES:
+        raise UnknownNameError("alpha_mode", alpha_mode, _ALPHA_MODES)

@@ -151,7 +151,7 @@ class _ResidualNetwork(Classifier):
         x = self.relu(self.bn1(self.conv1(x)))  # (B, widths[0], H / 2, W / 2)
         x = self.maxpool(x)  # (B, widths[0], H / 4, W / 4)
         for stage in self.stages[1:]:  # H / 4, H / 8, H / 16, H / 32
-            x = self.get_submodule(stage.module)(x)
+            x = getattr(self, stage.module)(x)  # torch 2.6 exports this, not get_submodule
         return x
 
     def _make_head(self, channels: int, num_classes: int, dropout: float) -> None:
