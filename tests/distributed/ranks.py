@@ -27,8 +27,10 @@ def free_port() -> int:
         return port
 
 
-def run(worker: str, folder: Path, processes: int, *arguments: str, **env: str) -> list[Any]:
-    """What each rank of `workers/<worker>` kept, in order; fails unless every one exits with 0.
+def start(
+    worker: str, folder: Path, processes: int, *arguments: str, **env: str
+) -> list[tuple[int, str]]:
+    """The exit status of each rank of `workers/<worker>`, and what it printed as an error.
 
     The ranks are started as torchrun starts them, without the seconds that torchrun itself takes.
     """
@@ -50,10 +52,15 @@ def run(worker: str, folder: Path, processes: int, *arguments: str, **env: str) 
         for rank in range(processes)
     ]
     try:
-        errors = [process.communicate(timeout=240)[1] for process in started]
+        errors = [process.communicate(timeout=400)[1] for process in started]
     finally:
         for process in started:
             process.kill()
-    for rank, (process, text) in enumerate(zip(started, errors, strict=True)):
-        assert process.returncode == 0, f"rank {rank}: {process.returncode}\n{text[-4000:]}"
+    return [(process.returncode, text) for process, text in zip(started, errors, strict=True)]
+
+
+def run(worker: str, folder: Path, processes: int, *arguments: str, **env: str) -> list[Any]:
+    """What each rank of `workers/<worker>` kept, in order; fails unless every one exits with 0."""
+    for rank, (status, text) in enumerate(start(worker, folder, processes, *arguments, **env)):
+        assert status == 0, f"rank {rank}: {status}\n{text[-4000:]}"
     return [torch.load(folder / f"{worker}.{rank}.pt") for rank in range(processes)]

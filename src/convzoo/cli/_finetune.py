@@ -43,6 +43,8 @@ class Options:
     baseline: bool | None
     mixed_precision: Literal["no", "bf16", "fp16"] | None
     gradient_accumulation: int
+    sharded: bool | None
+    sync_batch_norm: bool
     seed: int
     workers: int | None
     resume: bool
@@ -149,6 +151,17 @@ class Options:
     show_default=True,
     help="Parts in which a batch goes through the network, to save memory.",
 )
+@click.option(
+    "--sharded/--copies",
+    default=None,
+    help="Whether several processes share the network out (FSDP2) or hold a copy each (DDP).  "
+    "[default: as `accelerate launch` was told, else copies]",
+)
+@click.option(
+    "--sync-batch-norm",
+    is_flag=True,
+    help="Normalise over the batches of all processes; on GPUs only.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
     "--workers",
@@ -182,6 +195,8 @@ def finetune(
     baseline: bool | None,
     mixed_precision: Literal["no", "bf16", "fp16"] | None,
     gradient_accumulation: int,
+    sharded: bool | None,
+    sync_batch_norm: bool,
     seed: int,
     workers: int | None,
     resume: bool,
@@ -225,6 +240,8 @@ def finetune(
             baseline=baseline,
             mixed_precision=mixed_precision,
             gradient_accumulation=gradient_accumulation,
+            sharded=sharded,
+            sync_batch_norm=sync_batch_norm,
             seed=seed,
             workers=workers,
             resume=resume,

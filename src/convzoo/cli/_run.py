@@ -29,6 +29,7 @@ from convzoo.training import (
     evaluate,
     fit,
 )
+from convzoo.training._accelerator import sharding_asked_for
 from convzoo.visualize import confusion_matrix, learning_curve
 
 
@@ -71,6 +72,10 @@ class _Job:
         options.out.mkdir(parents=True, exist_ok=True)
         net, origin = self._network()
         self.say(f"network: {net.architecture}, {origin}")
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        if processes > 1:
+            form = "share" if sharding_asked_for(options.sharded) else "copy"
+            self.say(f"processes: {processes}, each with a {form} of the network")
         phases = self._phases()
         for phase in phases:  # a stage that does not exist is told before the first phase trains
             transfer.freeze(net, phase.freeze or "backbone")
@@ -186,6 +191,8 @@ class _Job:
             resume=options.resume and not quiet,
             mixed_precision=options.mixed_precision,
             gradient_accumulation=options.gradient_accumulation,
+            sharded=options.sharded,
+            sync_batch_norm=options.sync_batch_norm,
             seed=options.seed,
             num_workers=self._workers(),
             cpu=options.cpu,

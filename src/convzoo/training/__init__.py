@@ -10,6 +10,7 @@ from convzoo.training._early_stopping import EarlyStopping, EarlyStoppingState
 from convzoo.training._evaluate import evaluate
 from convzoo.training._fit import fit
 from convzoo.training._loop import Monitor, TrainingDivergedError, TrainingInterrupted
+from convzoo.training._processes import ProcessLostError, leave
 from convzoo.training._recipe import Loss, OptimizerName, Schedule
 from convzoo.training._records import (
     ClassResult,
@@ -33,10 +34,12 @@ __all__ = [
     "MixedPrecision",
     "Monitor",
     "OptimizerName",
+    "ProcessLostError",
     "Schedule",
     "StopReason",
     "TrainingDivergedError",
     "TrainingInterrupted",
     "evaluate",
     "fit",
+    "leave",
 ]

@@ -87,6 +87,13 @@ def accelerator(
             AcceleratorState._reset_state(reset_partial_state=made.num_processes == 1)
 
 
+def sharding_asked_for(wanted: bool | None) -> bool:
+    """What the user said, or else what `accelerate launch` was told."""
+    if wanted is None:
+        return os.environ.get(_USE_FSDP, "false").lower() in ("1", "true")
+    return wanted
+
+
 def sharded_wanted(wanted: bool | None, acc: Any, optimizer: object) -> bool:
     """Whether a training is to be shared out among its processes, and can be.
 
@@ -98,9 +105,7 @@ def sharded_wanted(wanted: bool | None, acc: Any, optimizer: object) -> bool:
     Raises:
         InputError: It cannot be.
     """
-    if wanted is None:
-        wanted = os.environ.get(_USE_FSDP, "false").lower() in ("1", "true")
-    if not wanted or acc.num_processes == 1:
+    if not sharding_asked_for(wanted) or acc.num_processes == 1:
         return False
     if isinstance(optimizer, torch.optim.Optimizer):
         raise InputError(

@@ -82,9 +82,10 @@ def fit(
     The rate of DropBlock layers rises linearly over all steps, as in its paper.
 
     Runs on Accelerate: unchanged on one CPU or GPU, and on several processes under `torchrun` or
-    `accelerate launch`. Only parameters with `requires_grad` train; parts frozen with
-    [freeze][convzoo.freeze] stay as they are, batch statistics included. The same seed gives the
-    same result on the same machine, and the global random generators are left as they were found.
+    `accelerate launch`; a script for those ends with [leave][convzoo.training.leave]. Only
+    parameters with `requires_grad` train; parts frozen with [freeze][convzoo.freeze] stay as they
+    are, batch statistics included. The same seed gives the same result on the same machine, and
+    the global random generators are left as they were found.
 
     Args:
         net: Any module that maps images (B, C, H, W) to class scores (B, num_classes), or in
@@ -141,6 +142,7 @@ def fit(
         CheckpointError: `resume` found a state that does not belong to this run.
         TrainingDivergedError: The loss became NaN or infinite. The network has its best weights so
             far, if there were any.
+        ProcessLostError: Another process of the job has ended, or cannot be reached.
         TrainingInterrupted: Ctrl-C; a `KeyboardInterrupt` that carries the history. The network has
             its best weights so far, if there were any.
         ConvzooError: The `train` extra is not installed.

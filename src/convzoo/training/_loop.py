@@ -19,6 +19,7 @@ from convzoo.training._accelerator import seed_all
 from convzoo.training._data import EpochSampler
 from convzoo.training._early_stopping import EarlyStopping
 from convzoo.training._evaluate import main_scores, progress_bar, score
+from convzoo.training._processes import lost_processes_told
 from convzoo.training._recipe import Loss
 from convzoo.training._records import EpochRecord, Evaluation, History, StopReason
 from convzoo.training._replica import Replica
@@ -79,8 +80,9 @@ class Run:
         if resume:
             self._load()
         try:
-            while len(self.records) < self.epochs and self.stopped == "finished":
-                self._epoch(len(self.records) + 1)
+            with lost_processes_told(self.checkpoint):
+                while len(self.records) < self.epochs and self.stopped == "finished":
+                    self._epoch(len(self.records) + 1)
         except KeyboardInterrupt:
             self.stopped = "interrupted"
             self._restore_best()
