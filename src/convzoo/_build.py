@@ -6,9 +6,12 @@ is made here, once, for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, TypedDict, TypeVar
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final, TypedDict, TypeVar
 
 import torch
 
@@ -66,8 +69,7 @@ def build(
     for option in own:
         if option == "pretrained":
             raise InputError(
-                f"pretrained: {architecture} takes weights=TAG instead; "
-                f"convzoo.list_weights('{architecture}.*') names the tags"
+                f"pretrained: {architecture} takes weights= instead; " + _weights_hint(architecture)
             )
         if option not in cls.option_names:
             known = {*cls.option_names, *BuildOptions.__annotations__, "weights"}
@@ -98,6 +100,7 @@ def build(
         return net
 
     if weights is not None:
+        _check_weights(architecture, weights)
         from convzoo import hub  # reads files and, where it must, the network: only when asked
 
         return hub.load_into(
@@ -113,6 +116,40 @@ def build(
         net.to_empty(device=device)
         net.reset_parameters()
     return net
+
+
+# What torchvision calls its weights -> the endings of ours, the one it prefers first.
+_TORCHVISION: Final[Mapping[str, tuple[str, ...]]] = {
+    "DEFAULT": ("tv2_in1k", "tv_in1k"),
+    "IMAGENET1K_V1": ("tv_in1k",),
+    "IMAGENET1K_V2": ("tv2_in1k",),
+}
+
+
+def _check_weights(architecture: str, weights: object) -> None:
+    """Answer what torchvision and timm would take for `weights=` with what is meant here."""
+    name = weights.name if isinstance(weights, Enum) else weights
+    if isinstance(weights, os.PathLike) or (
+        isinstance(weights, str) and (weights.upper() not in _TORCHVISION or Path(weights).exists())
+    ):
+        return
+    wanted = _TORCHVISION.get(name.upper(), ()) if isinstance(name, str) else ()
+    raise InputError(
+        f"weights: expected a tag of {architecture}, a folder, a file or 'hf-hub:owner/name', got "
+        f"{weights!r}; {_weights_hint(architecture, wanted)}"
+    )
+
+
+def _weights_hint(architecture: str, wanted: Sequence[str] = ("tv_in1k",)) -> str:
+    """What to write instead of another library's way to ask for published weights."""
+    from convzoo.weights import list_weights  # reads the catalogue: only when asked
+
+    tags = [name.partition(".")[2] for name in list_weights(f"{architecture}.*")]
+    if not tags:
+        return f"no weights of {architecture} are published: leave it out for fresh ones"
+    tag = next((tag for tag in (*wanted, "tv_in1k") if tag in tags), tags[0])
+    others = f" (convzoo.list_weights('{architecture}.*') names all {len(tags)})"
+    return f"weights={tag!r} loads published ones{others * (len(tags) > 1)}, None fresh ones"
 
 
 def preset_for_channels(preset: Preset, channels: int) -> Preset:
