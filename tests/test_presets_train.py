@@ -162,3 +162,34 @@ def test_transforms_pickle_and_still_do_the_same():
         torch.manual_seed(3)
         assert torch.equal(again(image), expected)
         assert repr(again) == repr(transform)
+
+
+COLOURS = [
+    {"brightness": 0.2},
+    {"contrast": 0.2},
+    {"saturation": 0.2},
+    {"hue": 0.1},
+    {"grayscale": 0.5},
+    {"auto_augment": "randaugment"},
+    {"auto_augment": "trivialaugment"},
+]
+
+
+@pytest.mark.parametrize("arguments", COLOURS)
+def test_colour_augmentations_take_grey_and_rgb_and_refuse_the_rest(arguments):
+    for channels in (1, 3):
+        preset = raw(input_size=8, resize=8, channels=channels)
+        for seed in range(5):  # a policy draws one of many operations
+            torch.manual_seed(seed)
+            assert preset.train(**arguments)(noise(channels, 9, 9)).shape == (channels, 8, 8)
+    (name,) = arguments
+    for channels in (2, 4, 5):
+        preset = raw(input_size=8, resize=8, channels=channels)
+        with pytest.raises(InputError, match=f"^{name}: .* preset has {channels}; crops"):
+            preset.train(**arguments)
+
+
+def test_the_other_augmentations_take_any_number_of_channels():
+    preset = raw(input_size=8, resize=8, channels=5)
+    train = preset.train(rotation=10, vflip=0.5, noise=0.1, erasing=0.5, scale=(0.5, 1.0))
+    assert train(noise(5, 9, 9)).shape == (5, 8, 8)

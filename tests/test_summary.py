@@ -58,3 +58,24 @@ def test_an_oblong_image_and_a_dilated_convolution() -> None:
 def test_a_network_that_does_not_say_its_size() -> None:
     with pytest.raises(InputError, match="input_size: expected the side of an image"):
         convzoo.summary(nn.Conv2d(3, 4, 3))
+
+
+def test_a_compiled_network_is_the_network_it_was() -> None:
+    net = convzoo.cifar_resnet20()
+    assert convzoo.summary(torch.compile(net)) == convzoo.summary(net)
+    assert convzoo.summary(torch.compile(nn.Conv2d(3, 4, 3)), 8).parameters == 112
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (0, "expected an integer of at least 1, got 0"),
+        ("32", "expected an integer of at least 1, got '32'"),
+        (32.5, "expected an integer of at least 1, got 32.5"),
+        ((32, -1), "expected an integer of at least 1, got -1"),
+        ((3, 32, 32), r"expected one side or \(height, width\), got \(3, 32, 32\)"),
+    ],
+)
+def test_a_wrong_size_is_named(size: object, message: str) -> None:
+    with pytest.raises(InputError, match=f"input_size: {message}"):
+        convzoo.summary(convzoo.cifar_resnet20(), size)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from convzoo._checks import check_count
 from convzoo._classifier import Classifier
 from convzoo.errors import InputError
 
@@ -101,7 +102,8 @@ def summary(net: nn.Module, input_size: int | tuple[int, int] | None = None) -> 
     parameters are neither read nor moved.
 
     Args:
-        net: One of ours, or any network that maps one batch of images to one tensor.
+        net: One of ours, or any network that maps one batch of images to one tensor; compiled by
+            `torch.compile` or not.
         input_size: Side of the image in pixels, or (height, width); None means what the network's
             paper or preset says.
 
@@ -109,7 +111,8 @@ def summary(net: nn.Module, input_size: int | tuple[int, int] | None = None) -> 
         Layers, parameters, multiply-adds and receptive fields.
 
     Raises:
-        InputError: The network does not say what size it expects and neither did you.
+        InputError: `input_size` is no size, or the network does not say what size it expects and
+            neither did you.
 
     Examples:
         >>> import convzoo
@@ -119,6 +122,7 @@ def summary(net: nn.Module, input_size: int | tuple[int, int] | None = None) -> 
         >>> result.layers[0].name, result.layers[0].output_shape, result.layers[0].receptive_field
         ('conv1', (1, 16, 32, 32), 3)
     """
+    net = getattr(net, "_orig_mod", net)  # torch.compile's wrapper holds the network there
     height, width = _size(net, input_size)
     channels = _channels(net)
     meta = {
@@ -144,7 +148,11 @@ def summary(net: nn.Module, input_size: int | tuple[int, int] | None = None) -> 
 
 def _size(net: nn.Module, given: int | tuple[int, int] | None) -> tuple[int, int]:
     if given is not None:
-        return (given, given) if isinstance(given, int) else given
+        sides = tuple(given) if isinstance(given, (tuple, list)) else (given, given)
+        if len(sides) != 2:
+            raise InputError(f"input_size: expected one side or (height, width), got {given!r}")
+        height, width = (check_count("input_size", side) for side in sides)
+        return height, width
     if isinstance(net, Classifier):
         if net.max_size is not None:
             return net.max_size, net.max_size

@@ -236,7 +236,8 @@ class Preset:
             float32 of shape (channels, height, width). It draws from torch's global generator.
 
         Raises:
-            InputError: An argument is out of range, or belongs to another choice than the one made.
+            InputError: An argument is out of range, or belongs to another choice than the one made,
+                or changes colours where the preset has neither 1 nor 3 channels.
         """
         return ImageTransform(
             *train_steps(

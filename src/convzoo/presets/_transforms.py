@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -200,6 +201,11 @@ def train_steps(
     _check.real("hue", hue, 0, 0.5)
     _check.real("noise", noise, 0, math.inf)
 
+    _check_colour(
+        preset.channels,
+        {**jitter, "hue": hue, "grayscale": grayscale, "auto_augment": auto_augment},
+    )
+
     steps = [_convert(preset, batches=False)]
     steps += _random_crop(preset, crop=crop, scale=scale, ratio=ratio, padding=padding)
     if hflip:
@@ -218,6 +224,16 @@ def train_steps(
     if erasing:
         steps.append(v2.RandomErasing(erasing))  # after normalisation, 0 is the mean colour
     return steps
+
+
+def _check_colour(channels: int, given: Mapping[str, object]) -> None:
+    """Refuse, before the first image, what is defined for grey and RGB images only."""
+    asked = [name for name, value in given.items() if value]
+    if asked and channels not in (1, 3):
+        raise InputError(
+            f"{', '.join(asked)}: colour augmentations are for 1 (grey) or 3 (RGB) channels, and "
+            f"the preset has {channels}; crops, flips, rotation, noise and erasing take any number"
+        )
 
 
 def _random_crop(
