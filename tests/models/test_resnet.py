@@ -198,23 +198,30 @@ def test_keys_and_shapes_are_torchvisions(name: str) -> None:
     assert list(ours.state_dict()) == list(theirs.state_dict())
 
 
-@pytest.mark.parametrize(
-    "name", ["resnet18", "resnet34", "resnet50", "resnext50_32x4d", "wide_resnet50_2"]
-)
-def test_logits_equal_torchvisions_and_timms(name: str) -> None:
-    theirs = randomise(getattr(torchvision.models, name)(num_classes=11))
-    ours = convzoo.create_model(name, num_classes=11).eval()
-    ours.load_state_dict(theirs.state_dict(), strict=True)
-    timms = timm.create_model(name, num_classes=11).eval()
-    timms.load_state_dict(ours.state_dict(), strict=True)
-    x = torch.randn(2, 3, 64, 64)
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_stages_and_logits_equal_torchvisions_and_timms(
+    name: str, share_weights, relative_error
+) -> None:
+    with torch.device("meta"):
+        ours = convzoo.create_model(name, num_classes=11)
+        theirs = getattr(torchvision.models, name)(num_classes=11)
+        timms = timm.create_model(name, num_classes=11)
+    share_weights(ours, theirs)
+    timms.load_state_dict(ours.state_dict(), strict=True, assign=True)  # the keys are the same
+    timms.eval()
+    x = torch.randn(2, 3, 40, 40)  # maps of 2 x 2 at the end
     with torch.no_grad():
-        logits = theirs(x)
-        assert logits.std() > 1e-3
-        assert (ours(x) - logits).abs().max() <= 1e-5
-        assert (timms(x) - logits).abs().max() <= 1e-5 * max(1.0, float(logits.abs().max()))
+        logits = ours(x)
+        assert relative_error(logits, theirs(x)) <= 1e-4
+        assert relative_error(logits, timms(x)) <= 1e-4
+        maps = ours.intermediates(x)
+        after = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(x))))
+        assert relative_error(maps["stem"], after) <= 1e-4
+        for stage in ("layer1", "layer2", "layer3", "layer4"):
+            after = getattr(theirs, stage)(after)
+            assert relative_error(maps[stage], after) <= 1e-4
         # In training mode too, with batch statistics.
-        assert (ours.train()(x) - theirs.train()(x)).abs().max() <= 1e-5
+        assert relative_error(ours.train()(x), theirs.train()(x)) <= 1e-4
 
 
 def test_v1_differs_from_v1_5_only_in_where_it_strides() -> None:
