@@ -341,7 +341,8 @@ MODELS: Final = (
             "https://arxiv.org/abs/1404.5997",
         ),
         (3, 224, 224),
-        "256 filters in conv4, no normalisation, dropout before the fully connected layers",
+        "256 filters in conv4, no normalisation, dropout before the fully connected layers, "
+        "PyTorch's initialisation",
     ),
     ModelInfo(
         "alexnet_2012",

@@ -29,26 +29,17 @@ weights (`transform_input`). Here that is the preset's affair: see `fold_input_a
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, overload
 
-import torch
-from torch import Tensor, nn
-
-from convzoo._build import BuildOptions, option_names, small_images
-from convzoo._classifier import Classifier, Stage
 from convzoo._registry import ModelInfo, Paper
-from convzoo.errors import UnknownNameError
-from convzoo.layers import LocalResponseNorm
-from convzoo.models.inception.auxiliary import (
-    GOOGLENET_AUX_WEIGHT,
-    GoogLeNetAux,
-    GoogLeNetOutput,
-    build_with_or_without,
+from convzoo.models.inception.auxiliary import build_with_or_without
+from convzoo.models.inception.googlenet_network import (
+    GoogLeNet,
+    GoogLeNetOptions,
+    GoogLeNetStem,
+    GoogLeNetWithAux,
 )
-from convzoo.models.inception.blocks import ConvUnit, InceptionReduced
-from convzoo.presets import IMAGENET, Preset
+from convzoo.presets import IMAGENET
 
 if TYPE_CHECKING:
     from convzoo.weights._tags import (
@@ -57,264 +48,10 @@ if TYPE_CHECKING:
 
 GoogLeNetName = Literal["googlenet", "googlenet_2014"]
 
-GoogLeNetStem = Literal["imagenet", "small"]
-"""`"imagenet"`: 7x7 convolution with stride 2 and two poolings with stride 2 before the first
-module. `"small"`: a 3x3 convolution and no stride at all, for images of 28 to 64 pixels: at 28
-the modules see the same maps (28, 14 and 7) as in the paper at 224."""
-
-
-class GoogLeNetOptions(BuildOptions, total=False):
-    """Options that the GoogLeNet builders take.
-
-    Besides these there is `aux_heads`: True for a `GoogLeNetWithAux`.
-    """
-
-    stem: GoogLeNetStem
-    """How the image enters, `"imagenet"` or `"small"`."""
-    dropout: float
-    """Probability of dropping an input of the last layer, 0.2 (`googlenet`) or 0.4 (paper)."""
-    dropout_aux: float
-    """The same in the auxiliary heads, 0.7; without them it changes nothing."""
-    inplace: bool
-    """Let ReLU overwrite its input; False for hooks that look at it."""
-
-
-# The paper's Table 1, and what sets torchvision's network apart.
-#   name: (#1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj)
-_MODULES: Final[dict[str, tuple[int, int, int, int, int, int]]] = {
-    "inception3a": (64, 96, 128, 16, 32, 32),  # 256 channels out
-    "inception3b": (128, 128, 192, 32, 96, 64),  # 480
-    "inception4a": (192, 96, 208, 16, 48, 64),  # 512
-    "inception4b": (160, 112, 224, 24, 64, 64),  # 512
-    "inception4c": (128, 128, 256, 24, 64, 64),  # 512
-    "inception4d": (112, 144, 288, 32, 64, 64),  # 528
-    "inception4e": (256, 160, 320, 32, 128, 128),  # 832
-    "inception5a": (256, 160, 320, 32, 128, 128),  # 832
-    "inception5b": (384, 192, 384, 48, 128, 128),  # 1024
-}
-
 _SETTINGS: Final[dict[GoogLeNetName, dict[str, Any]]] = {
     "googlenet": {"batch_norm": True, "kernel5": 3, "pool4": 2, "dropout": 0.2},
     "googlenet_2014": {"batch_norm": False, "kernel5": 5, "pool4": 3, "dropout": 0.4},
 }
-
-
-class GoogLeNet(Classifier):
-    """GoogLeNet without auxiliary heads: its output is always a tensor.
-
-    Args:
-        batch_norm: Batch normalisation after every convolution; False for biases and LRN.
-        kernel5: Side of the kernel in the modules' third branch, 5 or torchvision's 3.
-        pool4: Side of the last max pooling, 3 or torchvision's 2.
-        num_classes: Classes to score.
-        in_channels: Channels of the input image.
-        stem: `"imagenet"`, or `"small"` for images of 28 to 64 pixels.
-        dropout: Probability of dropping an input of the last layer.
-        dropout_aux: The same in the auxiliary heads, where there are any.
-        inplace: Let ReLU overwrite its input.
-    """
-
-    head_path: ClassVar[str] = "fc"
-    # Named here, so that a checkpoint may hold them where the network does not.
-    aux_head_paths: ClassVar[tuple[str, ...]] = ("aux1.fc2", "aux2.fc2")
-    aux_weight: ClassVar[float] = GOOGLENET_AUX_WEIGHT
-    option_names: ClassVar[frozenset[str]] = option_names(GoogLeNetOptions) | {"aux_heads"}
-
-    def __init__(
-        self,
-        *,
-        batch_norm: bool = False,
-        kernel5: Literal[3, 5] = 5,
-        pool4: Literal[2, 3] = 3,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        stem: GoogLeNetStem = "imagenet",
-        dropout: float = 0.4,
-        dropout_aux: float = 0.7,
-        inplace: bool = True,
-    ) -> None:
-        super().__init__()
-        if stem not in ("imagenet", "small"):
-            raise UnknownNameError("stem", stem, ("imagenet", "small"))
-
-        def conv(channels: int, filters: int, kernel: int, stride: int = 1) -> ConvUnit:
-            return ConvUnit(
-                channels,
-                filters,
-                kernel,
-                stride=stride,
-                padding=kernel // 2,
-                batch_norm=batch_norm,
-                inplace=inplace,
-            )
-
-        def halve() -> nn.Module:
-            # Without padding but with the last window kept: 112 -> 56 -> 28 -> 14 -> 7.
-            return nn.MaxPool2d(3, stride=2, ceil_mode=True)
-
-        def norm() -> nn.Module:
-            if batch_norm:
-                return nn.Identity()
-            return LocalResponseNorm(5, 1e-4, 0.75, 1.0, alpha_mode="mean")
-
-        def inception(channels: int, name: str) -> InceptionReduced:
-            return InceptionReduced(
-                channels, *_MODULES[name], batch_norm=batch_norm, kernel5=kernel5, inplace=inplace
-            )
-
-        large = stem == "imagenet"
-        self.conv1: ConvUnit = conv(in_channels, 64, 7, 2) if large else conv(in_channels, 64, 3)
-        self.maxpool1: nn.Module | nn.Identity = halve() if large else nn.Identity()
-        self.norm1: nn.Module = norm()
-        self.conv2: ConvUnit = conv(64, 64, 1)
-        self.conv3: ConvUnit = conv(64, 192, 3)
-        self.norm2: nn.Module = norm()
-        self.maxpool2: nn.Module | nn.Identity = halve() if large else nn.Identity()
-        self.inception3a: InceptionReduced = inception(192, "inception3a")
-        self.inception3b: InceptionReduced = inception(256, "inception3b")
-        self.maxpool3: nn.Module = halve()
-        self.inception4a: InceptionReduced = inception(480, "inception4a")
-        self.inception4b: InceptionReduced = inception(512, "inception4b")
-        self.inception4c: InceptionReduced = inception(512, "inception4c")
-        self.inception4d: InceptionReduced = inception(512, "inception4d")
-        self.inception4e: InceptionReduced = inception(528, "inception4e")
-        self.maxpool4: nn.MaxPool2d = nn.MaxPool2d(pool4, stride=2, ceil_mode=True)
-        self.inception5a: InceptionReduced = inception(832, "inception5a")
-        self.inception5b: InceptionReduced = inception(832, "inception5b")
-        self._make_aux_heads(num_classes, batch_norm, dropout_aux, inplace)
-        self.avgpool: nn.AdaptiveAvgPool2d = nn.AdaptiveAvgPool2d(1)
-        self.dropout: nn.Dropout = nn.Dropout(dropout)
-        self.fc: nn.Linear = nn.Linear(1024, num_classes)
-
-        self.batch_norm: bool = batch_norm
-        self.in_channels: int = in_channels
-        self.num_features: int = 1024
-        # Every pooling must keep one full step: 2 pixels before the last 3x3, counted back.
-        self.min_size = (15 if large else 2) if pool4 == 2 else (31 if large else 4)
-        stride = 8 if large else 1  # of the first module
-        self.stages: tuple[Stage, ...] = (
-            Stage("conv1", "conv1", 64, 2 if large else 1),
-            Stage("conv3", "conv3", 192, 4 if large else 1),
-            Stage("inception3b", "inception3b", 480, stride),
-            Stage("inception4e", "inception4e", 832, 2 * stride),
-            Stage("inception5b", "inception5b", 1024, 4 * stride),
-        )
-        self.reset_parameters()
-
-    def _make_aux_heads(
-        self, num_classes: int, batch_norm: bool, dropout: float, inplace: bool
-    ) -> None:
-        """Register the auxiliary heads; here there are none."""
-
-    @classmethod
-    def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
-        """With the small stem, images of 32 pixels; otherwise the usual ones."""
-        return small_images(preset) if options.get("stem") == "small" else preset
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) -> (B, 1024, H / 32, W / 32) with the usual stem."""
-        return self._to_5b(self._to_4d(self._to_4a(x)))
-
-    # Sizes are those of the usual stem; with the small one they are eight times as large.
-    def _to_4a(self, x: Tensor) -> Tensor:
-        self._check_input(x)
-        x = self.norm1(self.maxpool1(self.conv1(x)))  # (B, 64, H / 4, W / 4)
-        x = self.norm2(self.conv3(self.conv2(x)))  # (B, 192, H / 4, W / 4)
-        x = self.maxpool2(x)  # (B, 192, H / 8, W / 8)
-        x = self.inception3b(self.inception3a(x))  # (B, 480, H / 8, W / 8)
-        return self.inception4a(self.maxpool3(x))  # (B, 512, H / 16, W / 16)
-
-    def _to_4d(self, x: Tensor) -> Tensor:
-        return self.inception4d(self.inception4c(self.inception4b(x)))  # (B, 528, H / 16, W / 16)
-
-    def _to_5b(self, x: Tensor) -> Tensor:
-        x = self.maxpool4(self.inception4e(x))  # (B, 832, H / 32, W / 32)
-        return self.inception5b(self.inception5a(x))  # (B, 1024, H / 32, W / 32)
-
-    def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
-        """(B, 1024, h, w) -> class scores (B, num_classes), or (B, 1024)."""
-        x: Tensor = self.dropout(torch.flatten(self.avgpool(f), 1))
-        if not pre_logits:
-            x = self.fc(x)
-        return x
-
-    def reset_parameters(self) -> None:
-        """As torchvision with batch normalisation, as Caffe's replication without."""
-        classifiers = set(self.head_paths())
-        for name, module in self.named_modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.reset_parameters()
-            elif isinstance(module, (nn.Conv2d, nn.Linear)):
-                fan_in = module.weight[0].numel()
-                if self.batch_norm:
-                    nn.init.normal_(module.weight, std=0.01)
-                    if module.bias is not None:  # torch's default for a linear layer
-                        nn.init.uniform_(module.bias, -(fan_in**-0.5), fan_in**-0.5)
-                else:
-                    bound = math.sqrt(3 / fan_in)
-                    nn.init.uniform_(module.weight, -bound, bound)
-                    if module.bias is not None:
-                        nn.init.constant_(module.bias, 0.0 if name in classifiers else 0.2)
-
-
-class GoogLeNetWithAux(GoogLeNet):
-    """GoogLeNet with its auxiliary heads: in training mode it returns all three scores.
-
-    `loss_with_aux` takes whatever it returns. In evaluation, or once the heads are dropped, it
-    returns a tensor like any other network. The arguments are those of `GoogLeNet`.
-
-    Examples:
-        >>> import torch
-        >>> from convzoo.models import googlenet
-        >>> net = googlenet(num_classes=10, aux_heads=True, stem="small")
-        >>> [tuple(scores.shape) for scores in net(torch.zeros(2, 3, 28, 28))]
-        [(2, 10), (2, 10), (2, 10)]
-        >>> net.eval()(torch.zeros(2, 3, 28, 28)).shape
-        torch.Size([2, 10])
-    """
-
-    aux1: GoogLeNetAux | None
-    aux2: GoogLeNetAux | None
-
-    def _make_aux_heads(
-        self, num_classes: int, batch_norm: bool, dropout: float, inplace: bool
-    ) -> None:
-        def head(channels: int) -> GoogLeNetAux:
-            return GoogLeNetAux(
-                channels, num_classes, batch_norm=batch_norm, dropout=dropout, inplace=inplace
-            )
-
-        self.aux1 = head(512)
-        self.aux2 = head(528)
-
-    def drop_aux_heads(self) -> GoogLeNet:
-        """Remove the auxiliary heads for good, in place.
-
-        Returns:
-            The same network, typed as what it now is: one that always returns a tensor.
-        """
-        self.aux1 = self.aux2 = None
-        self.options: Mapping[str, object] = {
-            k: v for k, v in self.options.items() if k != "aux_heads"
-        }
-        return self
-
-    # More than a tensor, because its caller asked for it: what mypy is told to overlook.
-    def forward(self, x: Tensor) -> Tensor | GoogLeNetOutput:  # type: ignore[override]
-        """Images (B, in_channels, H, W) -> scores (B, num_classes), in training of every head."""
-        if not self.training or self.aux1 is None or self.aux2 is None:
-            return super().forward(x)
-        x = self._to_4a(x)
-        aux1 = self.aux1(x)
-        x = self._to_4d(x)
-        aux2 = self.aux2(x)
-        return GoogLeNetOutput(self.forward_head(self._to_5b(x)), aux2, aux1)
-
-    if TYPE_CHECKING:
-
-        def __call__(self, x: Tensor) -> Tensor | GoogLeNetOutput:  # type: ignore[override]
-            """Images (B, in_channels, H, W) -> scores, in training of every head."""
-            ...
 
 
 @overload
@@ -404,7 +141,8 @@ MODELS: Final = (
         _PAPER,
         (3, 224, 224),
         "batch normalisation for LRN and biases, 3x3 in the 5x5 branch, last pooling 2x2, "
-        "dropout 0.2, adaptive pooling in the auxiliary heads (all torchvision's)",
+        "dropout 0.2, adaptive pooling in the auxiliary heads, normal weights of 0.01 (all "
+        "torchvision's)",
     ),
     ModelInfo(
         "googlenet_2014",
@@ -412,6 +150,18 @@ MODELS: Final = (
         "GoogLeNet",
         _PAPER,
         (3, 224, 224),
-        "LRN and initialisation of Caffe's replication, which the paper leaves open",
+        "LRN and initialisation of Caffe's replication, which the paper leaves open; adaptive "
+        "pooling in the auxiliary heads outside 209 to 256 pixels",
     ),
 )
+
+__all__ = [
+    "MODELS",
+    "GoogLeNet",
+    "GoogLeNetName",
+    "GoogLeNetOptions",
+    "GoogLeNetStem",
+    "GoogLeNetWithAux",
+    "googlenet",
+    "googlenet_2014",
+]

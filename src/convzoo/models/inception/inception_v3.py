@@ -278,6 +278,7 @@ MODELS: Final = (
         "Inception-v3",
         _PAPER,
         (3, 299, 299),
-        "the network the authors released, whose stem is not that of the paper's Table 1",
+        "the network the authors released, whose stem is not that of the paper's Table 1; "
+        "initialised as torchvision does; adaptive pooling in the auxiliary head under 299 pixels",
     ),
 )

@@ -20,7 +20,7 @@ pooling has no parameters, the last layer is linear, tanh is not scaled, and PyT
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Unpack
 
 import torch
@@ -73,6 +73,8 @@ class LeNetOptions(BuildOptions, total=False):
     """`"avg"` (default) or `"max"`."""
     input_size: Literal[28, 32]
     """Side of the image: 28 (default) is padded to 32 with zeros, 32 is taken as it is."""
+    inplace: bool
+    """Let ReLU overwrite its input; without effect on tanh and sigmoid, which never do."""
 
 
 class LeNet1998Options(BuildOptions, total=False):
@@ -80,11 +82,13 @@ class LeNet1998Options(BuildOptions, total=False):
 
     trainable_codes: bool
     """Train the codes of the classes too, instead of keeping them fixed."""
+    inplace: bool
+    """Without effect, for code that gives it to every network: nothing here overwrites."""
 
 
-_ACTIVATIONS: Final[Mapping[str, type[nn.Module]]] = {
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
+_ACTIVATIONS: Final[Mapping[str, Callable[[bool], nn.Module]]] = {
+    "tanh": lambda _inplace: nn.Tanh(),
+    "sigmoid": lambda _inplace: nn.Sigmoid(),
     "relu": nn.ReLU,
 }
 _POOLS: Final[Mapping[str, type[nn.AvgPool2d | nn.MaxPool2d]]] = {
@@ -102,6 +106,7 @@ class LeNet5(Classifier):
         activation: `"tanh"`, `"sigmoid"` or `"relu"`.
         pool: `"avg"` or `"max"`.
         input_size: Side of the image, 28 or 32 pixels; it takes no other.
+        inplace: Let ReLU overwrite its input; tanh and sigmoid never do.
 
     Examples:
         >>> import torch, convzoo
@@ -120,6 +125,7 @@ class LeNet5(Classifier):
         activation: LeNetActivation = "tanh",
         pool: LeNetPool = "avg",
         input_size: Literal[28, 32] = 28,
+        inplace: bool = True,
     ) -> None:
         super().__init__()
         if activation not in _ACTIVATIONS:
@@ -130,15 +136,15 @@ class LeNet5(Classifier):
             raise InputError(f"input_size: expected 28 or 32 pixels, got {input_size!r}")
         squash, subsample = _ACTIVATIONS[activation], _POOLS[pool]
         self.conv1: nn.Conv2d = nn.Conv2d(in_channels, 6, 5, padding=(32 - input_size) // 2)
-        self.act1: nn.Module = squash()
+        self.act1: nn.Module = squash(inplace)
         self.pool1: nn.AvgPool2d | nn.MaxPool2d = subsample(2)
         self.conv2: nn.Conv2d = nn.Conv2d(6, 16, 5)
-        self.act2: nn.Module = squash()
+        self.act2: nn.Module = squash(inplace)
         self.pool2: nn.AvgPool2d | nn.MaxPool2d = subsample(2)
         self.fc1: nn.Linear = nn.Linear(16 * 5 * 5, 120)
-        self.act3: nn.Module = squash()
+        self.act3: nn.Module = squash(inplace)
         self.fc2: nn.Linear = nn.Linear(120, 84)
-        self.act4: nn.Module = squash()
+        self.act4: nn.Module = squash(inplace)
         self.fc3: nn.Linear = nn.Linear(84, num_classes)
         self.in_channels = in_channels
         self.num_features = 16
@@ -183,6 +189,7 @@ class LeNet1998(Classifier):
         num_classes: Classes to score. The first ten have the digits' bitmaps as codes.
         in_channels: Channels of the input image.
         trainable_codes: Train the codes too.
+        inplace: Without effect: nothing here overwrites its input.
 
     Examples:
         >>> import torch, convzoo
@@ -198,9 +205,15 @@ class LeNet1998(Classifier):
     max_size: int | None = 32
 
     def __init__(
-        self, *, num_classes: int = 10, in_channels: int = 1, trainable_codes: bool = False
+        self,
+        *,
+        num_classes: int = 10,
+        in_channels: int = 1,
+        trainable_codes: bool = False,
+        inplace: bool = True,
     ) -> None:
         super().__init__()
+        del inplace
         self.c1: nn.Conv2d = nn.Conv2d(in_channels, 6, 5)
         self.squash1: ScaledTanh = ScaledTanh()
         self.s2: Subsampling = Subsampling(6)
@@ -294,7 +307,8 @@ MODELS: Final = (
         "LeNet",
         _PAPER,
         (1, 28, 28),
-        "second convolution sees all maps, pooling without parameters, linear last layer",
+        "second convolution sees all maps, pooling without parameters, plain tanh, linear last "
+        "layer, PyTorch's initialisation",
     ),
     ModelInfo(
         "lenet5_1998",
@@ -302,6 +316,7 @@ MODELS: Final = (
         "LeNet",
         _PAPER,
         (1, 32, 32),
-        "scores are negative distances; the bitmaps of the digits are our own",
+        "scores are negative distances; the bitmaps of the digits are our own; subsampling and "
+        "biases start by the rule of the weights",
     ),
 )

@@ -17,6 +17,7 @@ from convzoo.models.resnet.blocks import (
     PreActBottleneck,
 )
 from convzoo.models.resnet.network import PreActResNet, ResNet, ResNetOptions
+from convzoo.models.resnet.residual import FAN_OUT
 from convzoo.presets import CIFAR10
 
 if TYPE_CHECKING:
@@ -208,22 +209,34 @@ _PREACT: Final = Paper(
 )
 
 MODELS: Final = (
-    ModelInfo("cifar_resnet20", cifar_resnet20, "CIFAR ResNet", _RESNET, (3, 32, 32), ""),
-    ModelInfo("cifar_resnet32", cifar_resnet32, "CIFAR ResNet", _RESNET, (3, 32, 32), ""),
-    ModelInfo("cifar_resnet44", cifar_resnet44, "CIFAR ResNet", _RESNET, (3, 32, 32), ""),
-    ModelInfo("cifar_resnet56", cifar_resnet56, "CIFAR ResNet", _RESNET, (3, 32, 32), ""),
-    ModelInfo("cifar_resnet110", cifar_resnet110, "CIFAR ResNet", _RESNET, (3, 32, 32), ""),
-    ModelInfo("cifar_resnet1202", cifar_resnet1202, "CIFAR ResNet", _RESNET, (3, 32, 32), ""),
-    ModelInfo("cifar_plain20", cifar_plain20, "CIFAR plain network", _RESNET, (3, 32, 32), ""),
-    ModelInfo("cifar_plain32", cifar_plain32, "CIFAR plain network", _RESNET, (3, 32, 32), ""),
-    ModelInfo("cifar_plain44", cifar_plain44, "CIFAR plain network", _RESNET, (3, 32, 32), ""),
-    ModelInfo("cifar_plain56", cifar_plain56, "CIFAR plain network", _RESNET, (3, 32, 32), ""),
-    ModelInfo("cifar_plain110", cifar_plain110, "CIFAR plain network", _RESNET, (3, 32, 32), ""),
+    ModelInfo("cifar_resnet20", cifar_resnet20, "CIFAR ResNet", _RESNET, (3, 32, 32), FAN_OUT),
+    ModelInfo("cifar_resnet32", cifar_resnet32, "CIFAR ResNet", _RESNET, (3, 32, 32), FAN_OUT),
+    ModelInfo("cifar_resnet44", cifar_resnet44, "CIFAR ResNet", _RESNET, (3, 32, 32), FAN_OUT),
+    ModelInfo("cifar_resnet56", cifar_resnet56, "CIFAR ResNet", _RESNET, (3, 32, 32), FAN_OUT),
+    ModelInfo("cifar_resnet110", cifar_resnet110, "CIFAR ResNet", _RESNET, (3, 32, 32), FAN_OUT),
+    ModelInfo("cifar_resnet1202", cifar_resnet1202, "CIFAR ResNet", _RESNET, (3, 32, 32), FAN_OUT),
+    ModelInfo("cifar_plain20", cifar_plain20, "CIFAR plain network", _RESNET, (3, 32, 32), FAN_OUT),
+    ModelInfo("cifar_plain32", cifar_plain32, "CIFAR plain network", _RESNET, (3, 32, 32), FAN_OUT),
+    ModelInfo("cifar_plain44", cifar_plain44, "CIFAR plain network", _RESNET, (3, 32, 32), FAN_OUT),
+    ModelInfo("cifar_plain56", cifar_plain56, "CIFAR plain network", _RESNET, (3, 32, 32), FAN_OUT),
     ModelInfo(
-        "cifar_preact110", cifar_preact110, "CIFAR pre-activation ResNet", _PREACT, (3, 32, 32), ""
+        "cifar_plain110", cifar_plain110, "CIFAR plain network", _RESNET, (3, 32, 32), FAN_OUT
     ),
     ModelInfo(
-        "cifar_preact164", cifar_preact164, "CIFAR pre-activation ResNet", _PREACT, (3, 32, 32), ""
+        "cifar_preact110",
+        cifar_preact110,
+        "CIFAR pre-activation ResNet",
+        _PREACT,
+        (3, 32, 32),
+        FAN_OUT,
+    ),
+    ModelInfo(
+        "cifar_preact164",
+        cifar_preact164,
+        "CIFAR pre-activation ResNet",
+        _PREACT,
+        (3, 32, 32),
+        FAN_OUT,
     ),
     ModelInfo(
         "cifar_preact1001",
@@ -231,6 +244,6 @@ MODELS: Final = (
         "CIFAR pre-activation ResNet",
         _PREACT,
         (3, 32, 32),
-        "",
+        FAN_OUT,
     ),
 )

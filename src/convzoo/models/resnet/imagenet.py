@@ -16,6 +16,7 @@ from convzoo.models.resnet.blocks import (
     PreActBottleneck,
 )
 from convzoo.models.resnet.network import PreActResNet, ResNet, ResNetOptions
+from convzoo.models.resnet.residual import FAN_OUT
 from convzoo.presets import IMAGENET
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ MODELS: Final = (
         "ResNet",
         _RESNET,
         (3, 224, 224),
-        "projection shortcuts (option B); the paper's 27.88 % row is option A",
+        f"projection shortcuts (option B); the paper's 27.88 % row is option A; {FAN_OUT}",
     ),
     ModelInfo(
         "resnet34",
@@ -283,7 +284,7 @@ MODELS: Final = (
         "ResNet",
         _RESNET,
         (3, 224, 224),
-        "projection shortcuts (option B), one of the paper's three",
+        f"projection shortcuts (option B), one of the paper's three; {FAN_OUT}",
     ),
     ModelInfo(
         "resnet50",
@@ -291,7 +292,7 @@ MODELS: Final = (
         "ResNet",
         _RESNET,
         (3, 224, 224),
-        "stride in the 3x3 convolution (v1.5), not in the first 1x1",
+        f"stride in the 3x3 convolution (v1.5), not in the first 1x1; {FAN_OUT}",
     ),
     ModelInfo(
         "resnet101",
@@ -299,7 +300,7 @@ MODELS: Final = (
         "ResNet",
         _RESNET,
         (3, 224, 224),
-        "stride in the 3x3 convolution (v1.5), not in the first 1x1",
+        f"stride in the 3x3 convolution (v1.5), not in the first 1x1; {FAN_OUT}",
     ),
     ModelInfo(
         "resnet152",
@@ -307,35 +308,50 @@ MODELS: Final = (
         "ResNet",
         _RESNET,
         (3, 224, 224),
-        "stride in the 3x3 convolution (v1.5), not in the first 1x1",
+        f"stride in the 3x3 convolution (v1.5), not in the first 1x1; {FAN_OUT}",
     ),
-    ModelInfo("resnet50_v1", resnet50_v1, "ResNet", _RESNET, (3, 224, 224), ""),
-    ModelInfo("resnet101_v1", resnet101_v1, "ResNet", _RESNET, (3, 224, 224), ""),
-    ModelInfo("resnet152_v1", resnet152_v1, "ResNet", _RESNET, (3, 224, 224), ""),
-    ModelInfo("plain18", plain18, "Plain network", _RESNET, (3, 224, 224), ""),
-    ModelInfo("plain34", plain34, "Plain network", _RESNET, (3, 224, 224), ""),
-    ModelInfo("resnext50_32x4d", resnext50_32x4d, "ResNeXt", _RESNEXT, (3, 224, 224), ""),
+    ModelInfo("resnet50_v1", resnet50_v1, "ResNet", _RESNET, (3, 224, 224), FAN_OUT),
+    ModelInfo("resnet101_v1", resnet101_v1, "ResNet", _RESNET, (3, 224, 224), FAN_OUT),
+    ModelInfo("resnet152_v1", resnet152_v1, "ResNet", _RESNET, (3, 224, 224), FAN_OUT),
+    ModelInfo("plain18", plain18, "Plain network", _RESNET, (3, 224, 224), FAN_OUT),
+    ModelInfo("plain34", plain34, "Plain network", _RESNET, (3, 224, 224), FAN_OUT),
+    ModelInfo("resnext50_32x4d", resnext50_32x4d, "ResNeXt", _RESNEXT, (3, 224, 224), FAN_OUT),
     ModelInfo(
         "resnext101_32x8d",
         resnext101_32x8d,
         "ResNeXt",
         _RESNEXT,
         (3, 224, 224),
-        "not in the paper: 32x8d is torchvision's and WSL's",
+        f"not in the paper: 32x8d is torchvision's and WSL's; {FAN_OUT}",
     ),
-    ModelInfo("resnext101_64x4d", resnext101_64x4d, "ResNeXt", _RESNEXT, (3, 224, 224), ""),
-    ModelInfo("wide_resnet50_2", wide_resnet50_2, "Wide ResNet", _WIDE, (3, 224, 224), ""),
-    ModelInfo("wide_resnet101_2", wide_resnet101_2, "Wide ResNet", _WIDE, (3, 224, 224), ""),
+    ModelInfo("resnext101_64x4d", resnext101_64x4d, "ResNeXt", _RESNEXT, (3, 224, 224), FAN_OUT),
+    ModelInfo("wide_resnet50_2", wide_resnet50_2, "Wide ResNet", _WIDE, (3, 224, 224), FAN_OUT),
+    ModelInfo("wide_resnet101_2", wide_resnet101_2, "Wide ResNet", _WIDE, (3, 224, 224), FAN_OUT),
     ModelInfo(
-        "preact_resnet50", preact_resnet50, "Pre-activation ResNet", _PREACT, (3, 224, 224), ""
-    ),
-    ModelInfo(
-        "preact_resnet101", preact_resnet101, "Pre-activation ResNet", _PREACT, (3, 224, 224), ""
+        "preact_resnet50", preact_resnet50, "Pre-activation ResNet", _PREACT, (3, 224, 224), FAN_OUT
     ),
     ModelInfo(
-        "preact_resnet152", preact_resnet152, "Pre-activation ResNet", _PREACT, (3, 224, 224), ""
+        "preact_resnet101",
+        preact_resnet101,
+        "Pre-activation ResNet",
+        _PREACT,
+        (3, 224, 224),
+        FAN_OUT,
     ),
     ModelInfo(
-        "preact_resnet200", preact_resnet200, "Pre-activation ResNet", _PREACT, (3, 224, 224), ""
+        "preact_resnet152",
+        preact_resnet152,
+        "Pre-activation ResNet",
+        _PREACT,
+        (3, 224, 224),
+        FAN_OUT,
+    ),
+    ModelInfo(
+        "preact_resnet200",
+        preact_resnet200,
+        "Pre-activation ResNet",
+        _PREACT,
+        (3, 224, 224),
+        FAN_OUT,
     ),
 )

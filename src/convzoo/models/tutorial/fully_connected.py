@@ -2,6 +2,8 @@
 
 Both are compared with LeNet-5 in LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied
 to Document Recognition", 1998. The perceptron's leaky ReLU is today's; the paper has tanh.
+Both start as PyTorch initialises, from U(-1 / sqrt(F), 1 / sqrt(F)) of F inputs; the paper says
+2.4 / F.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ class LinearClassifierOptions(BuildOptions, total=False):
 
     image_size: int
     """Side of the image in pixels."""
+    inplace: bool
+    """Let activations overwrite their input where they can; a linear classifier has none."""
 
 
 class MLPOptions(LinearClassifierOptions, total=False):
@@ -47,8 +51,6 @@ class MLPOptions(LinearClassifierOptions, total=False):
     """What follows each hidden layer."""
     init: Init
     """How the weights start, `"torch"` or `"kaiming"`."""
-    inplace: bool
-    """Let activations overwrite their input where they can."""
 
 
 class LinearClassifier(Classifier):
@@ -58,6 +60,7 @@ class LinearClassifier(Classifier):
         num_classes: Classes to score.
         in_channels: Channels of the input image.
         image_size: Side of the image in pixels; it takes no other.
+        inplace: Without effect: there is no activation that could overwrite its input.
 
     Examples:
         >>> import torch, convzoo
@@ -71,9 +74,15 @@ class LinearClassifier(Classifier):
     option_names: ClassVar[frozenset[str]] = option_names(LinearClassifierOptions)
 
     def __init__(
-        self, *, num_classes: int = 10, in_channels: int = 1, image_size: int = 28
+        self,
+        *,
+        num_classes: int = 10,
+        in_channels: int = 1,
+        image_size: int = 28,
+        inplace: bool = True,
     ) -> None:
         super().__init__()
+        del inplace
         check_sizes("image_size", [image_size])
         self.pixels: nn.Identity = nn.Identity()
         self.fc: nn.Linear = nn.Linear(in_channels * image_size**2, num_classes)
@@ -188,8 +197,14 @@ MODELS: Final = (
         "Linear classifier",
         MNIST_PAPER,
         (1, 28, 28),
+        "PyTorch's initialisation",
     ),
     ModelInfo(
-        "mlp", mlp, "MLP", MNIST_PAPER, (1, 28, 28), "leaky ReLU instead of the paper's scaled tanh"
+        "mlp",
+        mlp,
+        "MLP",
+        MNIST_PAPER,
+        (1, 28, 28),
+        "leaky ReLU instead of the paper's scaled tanh, PyTorch's initialisation",
     ),
 )
