@@ -51,7 +51,7 @@ RECIPES: dict[str, Recipe] = {
     "cifar_resnet20": Recipe(epochs=14, lr=0.2, options={"in_channels": 1}),
     "lenet5": Recipe(epochs=20, lr=0.1, pad=1, bfloat16=False),
     "lenet5_1998": Recipe(
-        epochs=6, lr=2e-3, pad=0, flip=False, weight_decay=0.0, adam=True, bfloat16=False
+        epochs=20, lr=2e-3, pad=0, flip=False, weight_decay=0.0, adam=True, bfloat16=False
     ),
     "mnist_cnn": Recipe(epochs=5, lr=0.05, pad=1, bfloat16=False, options={"in_channels": 1}),
     "cifar_cnn5": Recipe(epochs=6, lr=0.05, size=32, clip=1.0, options={"in_channels": 1}),
