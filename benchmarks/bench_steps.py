@@ -17,17 +17,30 @@ from torch import Tensor, nn
 import convzoo
 from timing import interleave
 
-# name -> side of the image; batch of 8 in training and of 1 in inference.
+# Each network that torchvision has, too -> side of the image; batch of 8 in training and of 1 in
+# inference. Deep and wide ones see smaller images, to be done in minutes.
 SIDES = {
     "alexnet": 224,
     "vgg11": 128,
+    "vgg11_bn": 128,
+    "vgg13": 96,
+    "vgg13_bn": 96,
+    "vgg16": 96,
     "vgg16_bn": 96,
+    "vgg19": 96,
+    "vgg19_bn": 96,
     "googlenet": 224,
     "inception_v3": 160,
     "resnet18": 224,
+    "resnet34": 160,
     "resnet50": 160,
+    "resnet101": 96,
+    "resnet152": 96,
     "resnext50_32x4d": 128,
+    "resnext101_32x8d": 64,
+    "resnext101_64x4d": 64,
     "wide_resnet50_2": 96,
+    "wide_resnet101_2": 64,
 }
 
 
@@ -46,9 +59,8 @@ def train(net: nn.Module, x: Tensor, target: Tensor, optimizer: torch.optim.Opti
 
 def pair(name: str) -> dict[str, nn.Module]:
     """The same network twice, on the same weights."""
-    more = {"aux_logits": False, "init_weights": False} if "ception" in name else {}
-    if name == "googlenet":
-        more = {"aux_logits": False, "init_weights": False}
+    inception = name in ("googlenet", "inception_v3")
+    more = {"aux_logits": False, "init_weights": False} if inception else {}
     ours = convzoo.create_model(name, num_classes=100)
     theirs = getattr(torchvision.models, name)(num_classes=100, **more)
     theirs.load_state_dict(ours.state_dict())
