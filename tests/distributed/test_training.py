@@ -88,7 +88,15 @@ def test_no_image_counts_twice(two) -> None:
 def test_refusals(two) -> None:
     for rank in two:
         assert "PyTorch synchronises batch statistics on GPUs" in rank["refusal of batch norm"]
+        assert rank["refusal of several devices"].endswith("this job has 2 processes")
         assert rank["refusal of an optimizer"].startswith("optimizer: with sharded=True")
+
+
+def test_processes_give_up_together_where_one_diverges(two) -> None:
+    for rank in two:
+        told, epochs = rank["diverged"]
+        assert told.startswith("the training loss became nan in epoch 1")
+        assert epochs == 1
 
 
 def test_four_processes_end_with_the_weights_of_one(alone, tmp_path: Path) -> None:

@@ -88,6 +88,20 @@ def test_the_same_on_a_gpu(single, devices):
     check_same_function(single, AlexNetTwoGPU(single, devices))
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_one_gpu_the_second_stream_waits_for_a_step_on_the_weights():
+    net = alexnet_two_gpu(("cuda:0", "cuda:0"), num_classes=2, dropout=0.0)
+    x = torch.randn(2, 3, 64, 64).pin_memory()  # its copy to the GPU waits for nothing
+    with torch.no_grad():
+        net(x)
+        torch.cuda.synchronize()
+        torch.cuda._sleep(10**9)  # about half a second
+        for parameter in net.parameters():
+            parameter.zero_()
+        assert not net(x).any()
+
+
 def test_towers_run_in_two_threads_and_inherit_torchs_settings(two):
     seen = {}
 
@@ -260,7 +274,7 @@ def test_fit_trains_it_where_it_is():
     net = alexnet_two_gpu(("cpu", "cpu"), num_classes=2)
     before = net.towers[1].fc7.weight[0].clone()
     data = [(image, label) for label, image in enumerate(torch.randn(2, 3, 64, 64))]
-    history = convzoo.fit(net, data, epochs=1, batch_size=2, lr=1e-2, optimizer="sgd")
+    history = convzoo.fit(net, data, epochs=1, batch_size=2, lr=1e-2, optimizer="sgd", cpu=True)
     assert len(history.epochs) == 1
     assert not torch.equal(net.towers[1].fc7.weight[0], before)
 

@@ -193,6 +193,11 @@ def fit(
             )
         )
         batch_size = _batch_size(batch_size, len(train), gradient_accumulation, acc.num_processes)
+        if acc.num_processes > 1 and len(getattr(net, "hf_device_map", ())) > 1:
+            raise InputError(
+                "net: it lies on several devices, which one process trains; this job has "
+                f"{acc.num_processes} processes"
+            )
         sharded = sharded_wanted(sharded, acc, optimizer)
         if sync_batch_norm:
             stack.enter_context(synchronised_batch_norm(net, acc.device, acc.num_processes))

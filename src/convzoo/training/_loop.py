@@ -145,9 +145,11 @@ class Run:
                 self.replica.sync_gradients(acc.sync_gradients)
                 output = self.model(images)
                 loss = self.loss(output, targets)
-                if not math.isfinite(loss.item()):
+                # Of all processes: they have to give up together, or some would wait for others.
+                value = float(acc.reduce(loss.detach(), reduction="mean"))
+                if not math.isfinite(value):
                     raise TrainingDivergedError(
-                        f"the training loss became {loss.item()} in epoch {epoch}; "
+                        f"the training loss became {value} in epoch {epoch}; "
                         "try a lower learning rate, or max_grad_norm"
                     )
                 acc.backward(loss)

@@ -121,12 +121,30 @@ def refusal(net: nn.Module, **options: Any) -> str:
     return ""
 
 
+def diverged() -> tuple[str, int]:
+    """What every rank says when one of them alone met a NaN, and that they can go on."""
+    images, targets = data(lenet()).tensors
+    ill = images.clone()
+    if dist.get_rank() == 1:
+        ill.fill_(torch.nan)
+    told = ""
+    try:
+        training.fit(lenet(), TensorDataset(ill, targets), epochs=1, batch_size=8, cpu=True)
+    except training.TrainingDivergedError as error:
+        told = str(error)
+    again = training.fit(lenet(), data(lenet()), epochs=1, batch_size=8, cpu=True)
+    return told, len(again.epochs)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     found: dict[str, Any] = {"copies": trainings("copies", False)}
     if int(dist.is_initialized() and dist.get_world_size()) > 1:
         found["shares"] = trainings("shares", True)
         found["dropped"] = dropped()
+        found["diverged"] = diverged()
+        split = convzoo.alexnet_two_gpu(("meta", "meta"), num_classes=3, in_channels=1)
+        found["refusal of several devices"] = refusal(split)
         found["refusal of batch norm"] = refusal(resnet(), sync_batch_norm=True)
         net = lenet()
         optimizer = torch.optim.SGD(net.parameters(), 0.1)

@@ -164,8 +164,12 @@ class AlexNetTwoGPU(nn.Module):
         first, second = self.devices
         # Kernels for one GPU queue up in one stream; a second one lets the towers overlap. On two
         # GPUs each has its own current stream already.
-        shared = first == second and first.type == "cuda"
-        return _Place(first, None), _Place(second, _side_stream(second) if shared else None)
+        if first != second or first.type != "cuda":
+            return _Place(first, None), _Place(second, None)
+        side = _side_stream(second)
+        # What was queued before comes first: an optimizer's step may still be at the weights.
+        side.wait_stream(torch.cuda.current_stream(second))
+        return _Place(first, None), _Place(second, side)
 
     def _run(self, part: Part, inputs: tuple[Halves, Halves], places: Places) -> Pair:
         """Run a part of both towers at the same time."""
