@@ -49,8 +49,8 @@ class Collectives(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if func.namespace == "c10d":
-            # Of a gathering the output is the whole, of a reduction the input.
-            whole = args[0] if "gather" in func.__name__ else args[1]
+            # Of a gathering the output is the whole, of a scattering the input.
+            whole = args[1] if "reduce_scatter" in func.__name__ else args[0]
             self.bytes[func.__name__.strip("_").partition(".")[0]] += size(whole)
         return func(*args, **(kwargs or {}))
 

@@ -42,21 +42,18 @@ def start(
         **env,
     )
     command = [sys.executable, str(WORKERS / worker), str(folder), *arguments]
-    started = [
-        subprocess.Popen(
-            command,
-            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(processes)
-    ]
+    errors = [folder / f"{worker}.{rank}.err" for rank in range(processes)]  # pipes may fill up
+    started = []
+    for rank, path in enumerate(errors):
+        with path.open("w") as file:
+            env_of_rank = shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            started.append(subprocess.Popen(command, env=env_of_rank, stderr=file))
     try:
-        errors = [process.communicate(timeout=400)[1] for process in started]
+        statuses = [process.wait(timeout=400) for process in started]
     finally:
         for process in started:
             process.kill()
-    return [(process.returncode, text) for process, text in zip(started, errors, strict=True)]
+    return [(status, path.read_text()) for status, path in zip(statuses, errors, strict=True)]
 
 
 def run(worker: str, folder: Path, processes: int, *arguments: str, **env: str) -> list[Any]:

@@ -105,7 +105,8 @@ def score(
     bar = progress_bar(loader, "evaluating", shown=progress and acc.is_main_process)
     with torch.no_grad():
         for images, targets in bar:
-            scores = main_scores(model(images))
+            # A network over several devices may end on another than the images came by.
+            scores = main_scores(model(images)).to(acc.device)
             # The last batch is filled up with repeated images so that all processes have one;
             # this drops them again.
             scores, targets = acc.gather_for_metrics((scores, targets))

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from convzoo.errors import ConvzooError
+from convzoo.errors import CheckpointError, ConvzooError
 from convzoo.layers import DropBlockSchedule
 from convzoo.training import _state
 from convzoo.training._accelerator import seed_all
@@ -100,7 +101,7 @@ class Run:
         began = time.perf_counter()
         # Every epoch starts from a seed of its own, so that a resumed run draws what the
         # uninterrupted one would have drawn. The ranks augment differently.
-        seed_all((self.seed << 24) + (epoch << 8) + self.acc.process_index)
+        seed_all(((self.seed << 24) + (epoch << 8) + self.acc.process_index) % 2**63)
         self.sampler.start_epoch(epoch)
         train_loss, train_accuracy, lr = self._train(epoch)
         self.replica.pull()
@@ -144,9 +145,11 @@ class Run:
             with acc.accumulate(self.model):
                 self.replica.sync_gradients(acc.sync_gradients)
                 output = self.model(images)
+                # A network over several devices may end on another than the images came by.
+                targets = targets.to(main_scores(output).device)
                 loss = self.loss(output, targets)
                 # Of all processes: they have to give up together, or some would wait for others.
-                value = float(acc.reduce(loss.detach(), reduction="mean"))
+                value = float(acc.reduce(loss.detach().to(acc.device), reduction="mean"))
                 if not math.isfinite(value):
                     raise TrainingDivergedError(
                         f"the training loss became {value} in epoch {epoch}; "
@@ -169,6 +172,7 @@ class Run:
                     accuracy = MulticlassAccuracy(
                         scores.shape[1], average="micro", validate_args=False
                     ).to(acc.device)
+                scores, targets = scores.to(acc.device), targets.to(acc.device)
                 accuracy.update(scores.argmax(dim=1), targets)
         return (
             float(mean_loss.compute()),
@@ -226,6 +230,13 @@ class Run:
         if self.checkpoint is None:
             return
         state = _state.load_last(self.checkpoint, self.settings)
+        done = 0 if state is None else len(state["history"]["epochs"])
+        found = self.acc.gather(torch.tensor([done], device=self.acc.device)).tolist()
+        if len(set(found)) > 1:
+            raise CheckpointError(
+                f"{self.checkpoint}: the processes found states of different epochs, {found}; the "
+                "folder has to be on a disk that all of them share"
+            )
         if state is None:
             return
         history = History.from_dict(state["history"])

@@ -55,8 +55,8 @@ class Replica:
 class ShardedReplica(Replica):
     """Each process holds a share of every weight, gradient and optimizer state (FSDP2).
 
-    The user's network stays as it is, on its device, and gets the weights after every epoch: a
-    module cannot be made whole again once `fully_shard` has been at it.
+    The user's network goes to the CPU, where there is room for all of it, and gets the weights
+    after every epoch: a module cannot be made whole again once `fully_shard` has been at it.
 
     Args:
         net: The user's network.
@@ -69,10 +69,12 @@ class ShardedReplica(Replica):
 
         super().__init__(net)
         # FSDP2 takes only contiguous parameters, which those of channels_last are not.
-        whole = copy.deepcopy(net).to(memory_format=torch.contiguous_format)
-        whole = whole.to(device)
+        whole = copy.deepcopy(net.to("cpu")).to(memory_format=torch.contiguous_format)
         # What each process initialised at random would give a network of unrelated shares.
-        _broadcast(whole.state_dict().values())
+        for tensor in whole.state_dict().values():
+            sent = tensor.to(device)  # one at a time: all of them may not fit there
+            _broadcast([sent])
+            tensor.copy_(sent)
         self.trained = shard(whole, init_device_mesh(device.type, (processes,)))
 
     def pull(self) -> None:
@@ -126,7 +128,7 @@ def shard(net: nn.Module, mesh: DeviceMesh) -> nn.Module:
     is whole on a device at a time.
 
     Args:
-        net: The network, on the mesh's device.
+        net: The network; what is shared out goes to the mesh's device.
         mesh: One-dimensional.
 
     Returns:

@@ -19,7 +19,7 @@ from torch.utils.data import TensorDataset
 
 import convzoo
 from convzoo import training
-from convzoo.errors import InputError
+from convzoo.errors import CheckpointError, InputError
 
 FOLDER, CASES = Path(sys.argv[1]), sys.argv[2]
 IMAGES = 27  # with batches of 8 and 10 the last ones are ragged
@@ -139,8 +139,10 @@ def diverged() -> tuple[str, int]:
 def main() -> None:
     torch.set_num_threads(1)
     found: dict[str, Any] = {"copies": trainings("copies", False)}
-    if int(dist.is_initialized() and dist.get_world_size()) > 1:
+    several = dist.is_initialized() and dist.get_world_size() > 1
+    if several:
         found["shares"] = trainings("shares", True)
+    if several and CASES == "all":
         found["dropped"] = dropped()
         found["diverged"] = diverged()
         split = convzoo.alexnet_two_gpu(("meta", "meta"), num_classes=3, in_channels=1)
@@ -149,6 +151,14 @@ def main() -> None:
         net = lenet()
         optimizer = torch.optim.SGD(net.parameters(), 0.1)
         found["refusal of an optimizer"] = refusal(net, sharded=True, optimizer=optimizer)
+        alone = FOLDER / f"not-shared-{dist.get_rank()}"  # only the first process ever writes
+        trained(lenet(), epochs=1, checkpoint=alone)
+        try:
+            training.fit(
+                net, data(net), epochs=1, batch_size=8, cpu=True, checkpoint=alone, resume=True
+            )
+        except CheckpointError as error:
+            found["refusal of folders"] = str(error)
     few = TensorDataset(data(lenet()).tensors[0][:1], torch.zeros(1, dtype=torch.long))
     found["one image"] = training.evaluate(lenet(), few, cpu=True).samples
     leave(found)
