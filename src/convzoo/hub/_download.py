@@ -277,7 +277,7 @@ def _is_passing(error: Exception) -> bool:
         return status in _BUSY
     if isinstance(error, OSError):
         return error.errno is None  # a body of the wrong length, not a full disk
-    return type(error).__name__ == "ReadError"  # the connection was reset
+    return type(error).__name__ in ("ReadError", "RemoteProtocolError")  # reset, or cut short
 
 
 def _status(error: BaseException) -> int | None:
