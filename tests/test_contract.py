@@ -1,76 +1,24 @@
-"""What every network of the zoo promises, tested over the registry.
+"""What every network of the zoo promises of its shapes, counts and messages.
 
-Shapes and counts are taken on the meta device from every model. What needs real numbers runs on
-the first (smallest) model of each family and on a few more. A new model is covered by being
-registered.
+Taken on the meta device from every model of the registry: a new one is covered by being
+registered. What needs real numbers is in `test_contract_numbers`, compilation and export in
+`test_contract_compiled`, files in `test_contract_files`.
 """
 
 from __future__ import annotations
 
-import copy
-import io
 import pickle
 import re
 import typing
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 import convzoo
+from contract_nets import EVERY, build_meta, images
 from convzoo import models
-from convzoo._classifier import Classifier
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.models import MODELS
-
-EVERY = sorted(MODELS)
-# The first (smallest) of each family, and those that are built otherwise than their family's first.
-FIRSTS: list[str] = [
-    *{info.family: name for name, info in reversed(MODELS.items())}.values(),
-    *("resnet50", "vgg11_bn", "vgg11_lrn", "googlenet_2014", "cifar_cnn5"),
-    *("alexnet_2012", "lenet5_1998"),
-]
-FIRSTS = list(dict.fromkeys(FIRSTS))
-
-
-def build_meta(name: str, **options: object) -> Classifier:
-    with torch.device("meta"):
-        return convzoo.create_model(name, **options)
-
-
-def _of_each_class() -> list[str]:
-    """The first model of each class: what is slow, compilation and export, runs on these."""
-    found: dict[type[Classifier], str] = {}
-    for name in MODELS:
-        found.setdefault(type(build_meta(name, num_classes=2)), name)
-    return list(found.values())
-
-
-CLASSES = _of_each_class()
-
-
-def build(name: str, **options: object) -> Classifier:
-    """A real network with few classes, whose normalisation layers do something."""
-    net = convzoo.create_model(name, num_classes=7, **options)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
-            nn.init.uniform_(module.weight, 0.8, 1.2)
-            nn.init.uniform_(module.bias, -0.1, 0.1)
-    return net.eval()
-
-
-def small_side(net: Classifier) -> int:
-    """A side that keeps a real run quick."""
-    return max(net.min_size, 32 if net.max_size is None else net.max_size)
-
-
-def images(net: Classifier, batch: int = 2, side: int | None = None) -> Tensor:
-    side = side or small_side(net)
-    device = next(net.parameters()).device
-    return torch.randn(batch, net.in_channels, side, side, device=device)
-
-
-# On the meta device: every model.
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -218,140 +166,6 @@ def test_torch_fx_can_trace(name: str) -> None:
     assert graph(images(net)).shape == (2, net.num_classes)
 
 
-# With real numbers: the first of each family.
-
-
-@pytest.mark.parametrize("name", FIRSTS)
-def test_features_head_and_intermediates_agree_with_forward(name: str) -> None:
-    net = build(name)
-    x = images(net)
-    logits = net(x)
-    features = net.forward_features(x)
-    torch.testing.assert_close(net.forward_head(features), logits)
-    before_logits = net.forward_head(features, pre_logits=True)
-    torch.testing.assert_close(net.get_submodule(net.head_path)(before_logits), logits)
-    fired: list[str] = []
-    handle = net.get_submodule(net.stages[-1].module).register_forward_hook(
-        lambda *_: fired.append("yes")
-    )
-    maps = net.intermediates(x)
-    handle.remove()
-    assert fired == ["yes"]
-    assert all(not m._forward_hooks for m in net.modules())
-    # What is handed out was not overwritten by what ran after it.
-    for stage in net.stages:
-        kept: list[Tensor] = []
-        handle = net.get_submodule(stage.module).register_forward_hook(
-            lambda _m, _i, out, kept=kept: kept.append(out.clone())
-        )
-        net(x)
-        handle.remove()
-        torch.testing.assert_close(maps[stage.name], kept[0], rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("name", FIRSTS)
-def test_every_parameter_gets_a_gradient(name: str) -> None:
-    net = build(name).train()
-    output = net(images(net, batch=4))
-    assert isinstance(output, Tensor)
-    nn.functional.cross_entropy(output, torch.tensor([0, 1, 2, 3])).backward()
-    without = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
-    assert without == []
-
-
-@pytest.mark.parametrize("name", FIRSTS)
-def test_reset_parameters_fills_everything_and_obeys_the_seed(name: str) -> None:
-    torch.manual_seed(1)
-    first = convzoo.create_model(name, num_classes=7)
-    torch.manual_seed(1)
-    second = convzoo.create_model(name, num_classes=7)
-    for key, value in first.state_dict().items():
-        assert torch.equal(value, second.state_dict()[key]), key
-    net = convzoo.create_model(name, num_classes=7)
-    with torch.no_grad():
-        for tensor in [*net.parameters(), *net.buffers()]:
-            if tensor.is_floating_point():
-                tensor.fill_(float("nan"))
-    net.reset_parameters()
-    for tensor in [*net.parameters(), *net.buffers()]:
-        assert tensor.isfinite().all()
-
-
-@pytest.mark.parametrize("name", FIRSTS)
-def test_eval_is_deterministic_and_copies_are_equal(name: str) -> None:
-    net = build(name)
-    x = images(net)
-    logits = net(x)
-    assert torch.equal(net(x), logits)
-    assert torch.equal(copy.deepcopy(net)(x), logits)
-    again = pickle.loads(pickle.dumps(net))
-    assert type(again) is type(net)
-    assert torch.equal(again(x), logits)
-    assert (again.architecture, again.stages) == (net.architecture, net.stages)
-    file = io.BytesIO()
-    torch.save(net.state_dict(), file)
-    file.seek(0)
-    other = convzoo.create_model(name, num_classes=7).eval()
-    other.load_state_dict(torch.load(file, weights_only=True), strict=True)
-    assert torch.equal(other(x), logits)
-
-
-@pytest.mark.parametrize("name", FIRSTS)
-def test_double_bfloat16_and_channels_last(name: str) -> None:
-    net = build(name)
-    x = images(net)
-    with torch.no_grad():
-        logits = net(x)
-        last = net.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))
-        torch.testing.assert_close(last, logits, rtol=1e-3, atol=1e-4)
-        double = net.double()(x.double())
-        assert double.dtype == torch.float64
-        scale = double.abs().max()
-        assert (double - logits).abs().max() < 1e-4 * scale
-        half = net.bfloat16()(x.bfloat16())
-        assert half.dtype == torch.bfloat16
-        assert (half.double() - double).abs().max() < 0.15 * scale
-
-
-@pytest.mark.parametrize("name", FIRSTS)
-def test_inplace_false_lets_hooks_see_true_values(name: str) -> None:
-    def overwritten(inplace: bool) -> list[str]:
-        net = build(name, inplace=inplace)
-        seen: list[tuple[str, Tensor, Tensor]] = []
-        for path, module in net.named_modules():
-            module.register_forward_hook(
-                lambda _m, _i, out, path=path: seen.append((path, out, out.detach().clone()))
-            )
-        net(images(net))
-        return [path for path, output, at_the_time in seen if not torch.equal(output, at_the_time)]
-
-    if "inplace" not in build_meta(name).option_names:
-        assert not any(getattr(m, "inplace", False) for m in build_meta(name).modules())
-        return
-    assert overwritten(inplace=False) == []
-    assert overwritten(inplace=True) != []
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_compiles_without_graph_breaks(name: str) -> None:
-    net = build(name)
-    x = images(net)
-    torch._dynamo.reset()  # it counts the classes that share a forward
-    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(x), net(x), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_exports_with_a_dynamic_batch(name: str) -> None:
-    net = build(name)
-    batch = torch.export.Dim("batch", min=1, max=64)
-    program = torch.export.export(net, (images(net),), dynamic_shapes=({0: batch},))
-    x = images(net, batch=5)
-    with torch.no_grad():
-        torch.testing.assert_close(program.module()(x), net(x), rtol=1e-4, atol=1e-5)
-
-
 def test_literal_names_are_the_registrys() -> None:
     literals: set[str] = set()
     for overload in typing.get_overloads(convzoo.create_model):
@@ -369,3 +183,19 @@ def test_models_can_be_listed_and_misspelt() -> None:
     error = pickle.loads(pickle.dumps(UnknownNameError("model", "resnet5", MODELS)))
     assert error.suggestions[0].startswith("resnet5")
     assert all(name in models.__all__ for name in MODELS)
+
+
+def test_departures_are_stated() -> None:
+    # The book's network is built and initialised as in the book; every other departs somewhere.
+    assert {name for name, info in MODELS.items() if not info.departs} == {"cifar2_cnn"}
+    for name, info in MODELS.items():
+        with torch.device("meta"):
+            net = convzoo.create_model(name)
+        if isinstance(net, (models.ResNet, models.PreActResNet)):
+            assert "initialised by fan-out" in info.departs
+            second = net.layer2[0]
+            strides_late = isinstance(second, models.Bottleneck) and second.conv2.stride == (2, 2)
+            v1_5 = strides_late and info.family == "ResNet"
+            assert ("v1.5" in info.departs) == v1_5, name
+    weight = convzoo.resnet18(num_classes=2).layer2[0].conv1.weight  # 64 -> 128 channels, 3 x 3
+    assert weight.std().item() == pytest.approx((2 / (128 * 9)) ** 0.5, rel=0.02)  # fan-out

@@ -1,18 +1,16 @@
-"""What every network promises once it leaves the process: kept, loaded, exported, given a head."""
+"""What every network promises once it leaves the process: kept, loaded, given a head."""
 
 from __future__ import annotations
 
 import copy
-import warnings
 from pathlib import Path
 
-import onnxruntime
 import pytest
 import torch
 from torch import nn
 
 import convzoo
-from test_contract import CLASSES, FIRSTS, build, images
+from contract_nets import FIRSTS, build, images
 
 
 @pytest.mark.parametrize("name", FIRSTS)
@@ -66,21 +64,3 @@ def test_a_new_head_with_dropout_is_kept(name: str, tmp_path: Path) -> None:
     kept = net.state_dict()
     assert all(torch.equal(value, kept[key]) for key, value in again.state_dict().items())
     assert list(again.state_dict()) == list(convzoo.create_model(name).state_dict())
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_onnx_gives_the_same_scores(name: str, tmp_path: Path) -> None:
-    net = build(name)
-    x = images(net)
-    path = tmp_path / "net.onnx"
-    batch = torch.export.Dim("batch", min=1, max=64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own
-        torch.onnx.export(net, (x,), path, dynamo=True, dynamic_shapes=({0: batch},), verbose=False)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    x = images(net, batch=3)
-    (scores,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-    with torch.no_grad():
-        expected = net(x)
-    scale = float(expected.abs().max())
-    assert (torch.from_numpy(scores) - expected).abs().max() <= 1e-4 * max(scale, 1e-3)

@@ -1,0 +1,105 @@
+"""The networks that the contract tests run on, and how they are built for a quick run."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+import convzoo
+from convzoo._classifier import Classifier
+from convzoo.models import MODELS
+
+EVERY = sorted(MODELS)
+
+
+class Case(NamedTuple):
+    """A builder and the options that make it another network."""
+
+    name: str
+    options: dict[str, object]
+
+    def __str__(self) -> str:
+        parts = [f"{k}={v}" for k, v in self.options.items()]
+        return "-".join([self.name, *parts])
+
+
+# Networks that an option makes of other parts, or feeds otherwise.
+VARIANTS = [
+    *(Case(name, {"aux_heads": True}) for name in ("googlenet", "googlenet_2014", "inception_v3")),
+    *(Case(name, {"stem": "small"}) for name in ("googlenet_2014", "resnet18", "preact_resnet50")),
+    Case("resnet50", {"stem": "small", "in_channels": 1}),
+    *(Case("resnet18", {"shortcut": option}) for option in "AC"),
+    Case("cifar_resnet20", {"drop_block": 0.1, "drop_path": 0.1, "dropout": 0.1}),
+    Case("vgg11", {"grid": 1, "in_channels": 1}),
+    *(Case(name, {"in_channels": 1}) for name in ("alexnet_2012", "googlenet", "inception_v3")),
+    *(Case(name, {"in_channels": 3}) for name in ("lenet5", "lenet5_1998", "mlp", "mnist_cnn")),
+    Case("lenet5", {"activation": "relu", "pool": "max", "input_size": 32}),
+    Case("cifar_cnn5", {"padding": "reflect", "activation": "silu", "pool": "avg"}),
+]
+# The first (smallest) of each family, and those that are built otherwise than their family's first.
+FIRSTS: list[str] = list(
+    dict.fromkeys(
+        (
+            *{info.family: name for name, info in reversed(MODELS.items())}.values(),
+            *("resnet50", "vgg11_bn", "vgg11_lrn", "googlenet_2014", "cifar_cnn5"),
+            *("alexnet_2012", "lenet5_1998"),
+        )
+    )
+)
+CASES = [*(Case(name, {}) for name in EVERY), *VARIANTS]
+
+
+def build_meta(name: str, **options: object) -> Classifier:
+    with torch.device("meta"):
+        return convzoo.create_model(name, **options)
+
+
+def of_each_class() -> list[str]:
+    """The first model of each class."""
+    found: dict[type[Classifier], str] = {}
+    for name in MODELS:
+        found.setdefault(type(build_meta(name, num_classes=2)), name)
+    return list(found.values())
+
+
+def narrow(name: str) -> dict[str, object]:
+    """Options that leave out most of the parameters and none of the parts.
+
+    Of VGG's 133 to 144 million parameters 120 are in two fully connected layers.
+    """
+    return {"hidden": 64} if name.startswith("vgg") else {}
+
+
+def build(name: str, **options: object) -> Classifier:
+    """A real network with few classes, whose normalisation layers do something."""
+    net = convzoo.create_model(name, num_classes=7, **{**narrow(name), **options}).eval()
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        nn.init.uniform_(norm.weight, 0.8, 1.2)
+        # Most of ReLU's inputs are positive then: else rounding grows from layer to layer.
+        nn.init.uniform_(norm.bias, 0.5, 1.5)
+        # One batch sets the statistics: without, hundreds of layers would overflow in evaluation.
+        norm.train().momentum = 1.0
+    if norms:
+        with torch.no_grad():
+            net(images(net, batch=4))
+    for norm in norms:
+        # A channel that happens to be alike in all four would be blown up, with its rounding.
+        norm.running_var.clamp_(min=float(norm.running_var.mean()))
+        norm.eval().momentum = 0.1
+    return net
+
+
+def small_side(net: Classifier) -> int:
+    """A side that keeps a real run quick: at most 32 pixels, where the network takes so few."""
+    if net.max_size is not None:
+        return net.max_size
+    return max(net.min_size, min(32, 2 * net.stages[-1].stride))
+
+
+def images(net: Classifier, batch: int = 2, side: int | None = None) -> Tensor:
+    side = side or small_side(net)
+    device = next(net.parameters()).device
+    return torch.randn(batch, net.in_channels, side, side, device=device)
