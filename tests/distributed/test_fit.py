@@ -13,6 +13,10 @@ from torch import nn
 from convzoo.training._sync_batch_norm import exchanged_batch_norm
 
 
+# One worker of pytest-xdist: each of these tests keeps several processes busy.
+pytestmark = pytest.mark.xdist_group("distributed")
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (found,) = run("training.py", tmp_path_factory.mktemp("one"), 1, "all")

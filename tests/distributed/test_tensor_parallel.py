@@ -12,6 +12,10 @@ from convzoo.errors import InputError
 from convzoo.models.alexnet_split import alexnet_tensor_parallel
 
 
+# One worker of pytest-xdist: each of these tests keeps several processes busy.
+pytestmark = pytest.mark.xdist_group("distributed")
+
+
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     """Two ranks: 20 steps on the digits, fc6 and fc7 narrowed to 512 units to be quick."""
