@@ -16,7 +16,7 @@ demo: $(VENV)/.installed-train,plot
 	$(BIN)/convzoo finetune --out runs/demo
 
 test: $(VENV)/.installed-dev lint types
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

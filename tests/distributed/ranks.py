@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from filelock import FileLock
 
 WORKERS = Path(__file__).parent / "workers"
 
@@ -61,3 +63,19 @@ def run(worker: str, folder: Path, processes: int, *arguments: str, **env: str) 
     for rank, (status, text) in enumerate(start(worker, folder, processes, *arguments, **env)):
         assert status == 0, f"rank {rank}: {status}\n{text[-4000:]}"
     return [torch.load(folder / f"{worker}.{rank}.pt") for rank in range(processes)]
+
+
+def run_once(
+    factory: pytest.TempPathFactory, worker: str, processes: int, *arguments: str
+) -> list[Any]:
+    """As `run`, once for all workers of pytest-xdist: those that come later wait and read."""
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / f"{worker}-{processes}"
+    with FileLock(folder.with_suffix(".lock")):
+        if (folder / "done").exists():
+            return [torch.load(folder / f"{worker}.{rank}.pt") for rank in range(processes)]
+        folder.mkdir(exist_ok=True)
+        found = run(worker, folder, processes, *arguments)
+        (folder / "done").touch()
+        return found

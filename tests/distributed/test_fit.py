@@ -7,25 +7,21 @@ from typing import Any
 
 import pytest
 import torch
-from ranks import run
+from ranks import run, run_once
 from torch import nn
 
 from convzoo.training._sync_batch_norm import exchanged_batch_norm
 
 
-# One worker of pytest-xdist: each of these tests keeps several processes busy.
-pytestmark = pytest.mark.xdist_group("distributed")
-
-
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    (found,) = run("training.py", tmp_path_factory.mktemp("one"), 1, "all")
+    (found,) = run_once(tmp_path_factory, "training.py", 1, "all")
     return found["copies"]
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    return run("training.py", tmp_path_factory.mktemp("two"), 2, "all")
+    return run_once(tmp_path_factory, "training.py", 2, "all")
 
 
 def assert_equal(ours: dict[str, Any], one: dict[str, Any], tolerance: float) -> None:

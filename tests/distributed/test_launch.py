@@ -19,9 +19,6 @@ import convzoo
 from hub_helpers import REPO
 from hub_server import HubServer
 
-# One worker of pytest-xdist: each of these tests keeps several processes busy.
-pytestmark = pytest.mark.xdist_group("distributed")
-
 pytest_plugins = ["hub_fixtures"]
 
 TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]

@@ -6,20 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
-from ranks import run
+from ranks import run, run_once
 
 from convzoo.errors import InputError
 from convzoo.models.alexnet_split import alexnet_tensor_parallel
 
 
-# One worker of pytest-xdist: each of these tests keeps several processes busy.
-pytestmark = pytest.mark.xdist_group("distributed")
-
-
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     """Two ranks: 20 steps on the digits, fc6 and fc7 narrowed to 512 units to be quick."""
-    return run("towers.py", tmp_path_factory.mktemp("two"), 2, "20", "narrow")
+    return run_once(tmp_path_factory, "towers.py", 2, "20", "narrow")
 
 
 def test_the_ranks_hold_halves(two) -> None:
