@@ -96,4 +96,4 @@ def test_the_wheel_carries_what_it_must(bare_python: Path) -> None:
     (info,) = packages.glob("convzoo-*.dist-info")
     licences = {path.name for path in (info / "licenses").iterdir()}
     assert licences == {"LICENSE", "NOTICE"}
-    assert "convzoo = convzoo.cli:main" in (info / "entry_points.txt").read_text()
+    assert "convzoo = convzoo.__main__:run" in (info / "entry_points.txt").read_text()
