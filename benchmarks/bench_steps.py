@@ -1,6 +1,6 @@
 """Inference and a training step of each network, convzoo beside torchvision's own.
 
-    python benchmarks/bench_steps.py [rounds] [name ...]
+    python benchmarks/bench_steps.py [rounds] [inference | training] [name ...]
 
 Both networks hold the same weights and see the same images; they take turns in one process.
 """
@@ -71,20 +71,26 @@ def main() -> None:
     """Print a table of medians and ratios."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
     print("| network | what | convzoo | torchvision | ratio |\n|---|---|---:|---:|---:|")
-    for name in sys.argv[2:] or SIDES:
+    wanted = sys.argv[2:]
+    kinds = [word for word in wanted if word in ("inference", "training")]
+    for name in [word for word in wanted if word not in kinds] or SIDES:
         nets, side = pair(name), SIDES[name]
         x, target = torch.randn(8, 3, side, side), torch.randint(0, 100, (8,))
         runs = {
             "inference": {k: partial(infer, net.eval(), x[:1]) for k, net in nets.items()},
-            "training step": {
+            "training": {
                 k: partial(train, net, x, target, torch.optim.SGD(net.parameters(), 1e-4))
                 for k, net in nets.items()
             },
         }
         for what, candidates in runs.items():
+            if kinds and what not in kinds:
+                continue
             for net in nets.values():
                 net.train(what != "inference")
-            medians = interleave(candidates, rounds, warmup=2)
+            # An inference is so short that a hundred of them cost little.
+            turns = rounds if what == "training" else 12 * rounds
+            medians = interleave(candidates, turns, warmup=2)
             ours, theirs = medians["convzoo"], medians["torchvision"]
             print(
                 f"| {name} | {what} | {1e3 * ours:.1f} ms | {1e3 * theirs:.1f} ms "

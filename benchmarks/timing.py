@@ -16,7 +16,8 @@ def interleave(
     """Median seconds of each candidate; all of them run once in every round."""
     samples: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(warmup + rounds):
-        for name, call in candidates.items():
+        # Every other round backwards: who follows whom must not matter.
+        for name, call in list(candidates.items())[:: 1 if turn % 2 else -1]:
             gc.collect()
             started = time.perf_counter()
             call()
