@@ -54,7 +54,7 @@ RECIPES: dict[str, Recipe] = {
         epochs=20, lr=2e-3, pad=0, flip=False, weight_decay=0.0, adam=True, bfloat16=False
     ),
     "mnist_cnn": Recipe(epochs=5, lr=0.05, pad=1, bfloat16=False, options={"in_channels": 1}),
-    "cifar_cnn5": Recipe(epochs=6, lr=0.05, size=32, clip=1.0, options={"in_channels": 1}),
+    "cifar_cnn5": Recipe(epochs=2, lr=0.03, size=32, clip=1.0, options={"in_channels": 1}),
     "vgg11": Recipe(
         epochs=10,
         lr=0.03,
