@@ -19,19 +19,18 @@ from convzoo.errors import InputError
 from convzoo.models.alexnet import AlexNet2012
 from convzoo.models.alexnet_split._towers import (
     AlexNetTowersOptions,
+    SplitAlexNet,
     Tower,
     dropouts,
     single_network,
-    skeleton,
     split,
 )
-from convzoo.presets import Preset
 
 if TYPE_CHECKING:  # a third of torch's own import time
     from torch.distributed.device_mesh import DeviceMesh
 
 
-class AlexNetTensorParallel(nn.Module):
+class AlexNetTensorParallel(SplitAlexNet):
     """One process's half of `alexnet_2012`; both together are that network.
 
     Every rank of the mesh is given the same images and returns the same scores, of all classes.
@@ -59,11 +58,10 @@ class AlexNetTensorParallel(nn.Module):
     """
 
     def __init__(self, net: AlexNet2012, mesh: DeviceMesh) -> None:
-        super().__init__()
+        super().__init__(net)
         _check_mesh(mesh)
         self.mesh: DeviceMesh = mesh
         self.index: int = mesh.get_local_rank()
-        self._skeleton: tuple[AlexNet2012] = (skeleton(net),)  # in a tuple: it is no submodule
         self.dropouts: tuple[float, float] = dropouts(net)
         self.towers: nn.ModuleDict = nn.ModuleDict({str(self.index): Tower(net, self.index)})
         self.load_single(net, assign=True)
@@ -85,21 +83,6 @@ class AlexNetTensorParallel(nn.Module):
     if TYPE_CHECKING:
 
         def __call__(self, x: Tensor) -> Tensor: ...
-
-    @property
-    def num_classes(self) -> int:
-        """How many classes the network scores."""
-        return self._skeleton[0].num_classes
-
-    @property
-    def in_channels(self) -> int:
-        """Channels of the input image."""
-        return self._skeleton[0].in_channels
-
-    @property
-    def preset(self) -> Preset | None:
-        """How images become inputs."""
-        return self._skeleton[0].preset
 
     def load_single(self, net: AlexNet2012, *, assign: bool = False) -> None:
         """Take this rank's half of a single network's weights.

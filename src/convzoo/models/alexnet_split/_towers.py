@@ -19,6 +19,7 @@ from convzoo._heads import head_dropout
 from convzoo._meta import OnMeta
 from convzoo.errors import CheckpointError, UnknownNameError
 from convzoo.models.alexnet import AlexNet2012, TowerNorm, alexnet_2012
+from convzoo.presets import Preset
 
 Part = Literal["conv1", "conv3", "fc6", "fc7", "fc8"]
 """A stretch of a tower that needs nothing from the other one, by its first layer."""
@@ -88,6 +89,38 @@ class Tower(nn.Module):
     if TYPE_CHECKING:
 
         def __call__(self, part: Part, *halves: Tensor) -> Tensor: ...
+
+
+class SplitAlexNet(nn.Module):
+    """What both forms of a split network know of the whole one.
+
+    Args:
+        net: The whole network; no memory is kept for its weights.
+    """
+
+    def __init__(self, net: AlexNet2012) -> None:
+        super().__init__()
+        self._skeleton: tuple[AlexNet2012] = (skeleton(net),)  # in a tuple: it is no submodule
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the network scores."""
+        return self._skeleton[0].num_classes
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input image."""
+        return self._skeleton[0].in_channels
+
+    @property
+    def preset(self) -> Preset | None:
+        """How images become inputs."""
+        return self._skeleton[0].preset
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The classes' names in the order of the scores, where they are known."""
+        return self._skeleton[0].labels
 
 
 def split(net: AlexNet2012 | Mapping[str, Tensor]) -> dict[str, Tensor]:

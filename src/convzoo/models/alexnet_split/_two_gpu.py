@@ -32,14 +32,13 @@ from convzoo.models.alexnet import AlexNet2012
 from convzoo.models.alexnet_split._towers import (
     AlexNetTowersOptions,
     Part,
+    SplitAlexNet,
     Tower,
     dropouts,
     merge,
     single_network,
-    skeleton,
     split,
 )
-from convzoo.presets import Preset
 
 
 class _Place(NamedTuple):
@@ -57,7 +56,7 @@ Pair = tuple[Tensor, Tensor]  # the first tower's and the second's
 Halves = tuple[Tensor, ...]  # what one tower is given: its own, or both on its device
 
 
-class AlexNetTwoGPU(nn.Module):
+class AlexNetTwoGPU(SplitAlexNet):
     """`alexnet_2012` with one tower on each of two devices; the same function, dropout apart.
 
     Both devices work at the same time: GPUs by themselves, as kernels are only queued; two towers
@@ -85,10 +84,9 @@ class AlexNetTwoGPU(nn.Module):
     towers: nn.ModuleList
 
     def __init__(self, net: AlexNet2012, devices: Sequence[torch.device | str]) -> None:
-        super().__init__()
+        super().__init__(net)
         places = _check_devices(devices)
         state = split(net)
-        self._skeleton: tuple[AlexNet2012] = (skeleton(net),)  # in a tuple: it is no submodule
         self.towers = nn.ModuleList(Tower(net, index) for index in range(2))
         self.load_state_dict(state, assign=True)
         p6, p7 = dropouts(self._skeleton[0])
@@ -129,26 +127,6 @@ class AlexNetTwoGPU(nn.Module):
     def hf_device_map(self) -> dict[str, str]:
         """Tells Accelerate, and with it `fit`, to leave the towers where they are."""
         return {f"towers.{i}": str(device) for i, device in enumerate(self.devices)}
-
-    @property
-    def num_classes(self) -> int:
-        """How many classes the network scores."""
-        return self._skeleton[0].num_classes
-
-    @property
-    def in_channels(self) -> int:
-        """Channels of the input image."""
-        return self._skeleton[0].in_channels
-
-    @property
-    def preset(self) -> Preset | None:
-        """How images become inputs."""
-        return self._skeleton[0].preset
-
-    @property
-    def labels(self) -> tuple[str, ...] | None:
-        """The classes' names in the order of the scores, where they are known."""
-        return self._skeleton[0].labels
 
     def single(self) -> AlexNet2012:
         """The same network in one piece, on the first device; keep that one with `convzoo.save`.
