@@ -28,7 +28,7 @@ def models_table() -> str:
     import torch
 
     import convzoo
-    from convzoo.models import MODELS
+    from convzoo.registry import MODELS
 
     rows: list[str] = []
     family = None

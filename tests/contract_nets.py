@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import convzoo
 from convzoo._classifier import Classifier
-from convzoo.models import MODELS
+from convzoo.registry import MODELS
 
 EVERY = sorted(MODELS)
 

@@ -18,7 +18,7 @@ import convzoo
 from contract_nets import EVERY, build_meta, images
 from convzoo import models
 from convzoo.errors import InputError, UnknownNameError
-from convzoo.models import MODELS
+from convzoo.registry import MODELS
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -182,7 +182,7 @@ def test_models_can_be_listed_and_misspelt() -> None:
         convzoo.create_model("resnet5")
     error = pickle.loads(pickle.dumps(UnknownNameError("model", "resnet5", MODELS)))
     assert error.suggestions[0].startswith("resnet5")
-    assert all(name in models.__all__ for name in MODELS)
+    assert all(getattr(models, name) is info.builder for name, info in MODELS.items())
 
 
 def test_departures_are_stated() -> None:

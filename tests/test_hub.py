@@ -48,7 +48,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     "name", ["vgg11", "alexnet", "googlenet", "inception_v3", "resnet18", "cifar_preact110"]
 )
 def test_every_family_comes_back(tmp_path: Path, name: str) -> None:
-    net = models.create_model(name, num_classes=2)
+    net = convzoo.create_model(name, num_classes=2)
     assert same(load(save(net, tmp_path / "net")), net)
 
 

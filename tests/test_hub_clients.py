@@ -9,6 +9,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+import convzoo
 from convzoo import models, presets
 from convzoo.hub import load, save
 from hub_helpers import same
@@ -27,7 +28,7 @@ def test_timm_loads_what_we_save_and_we_what_timm_saves(
     import timm
     from timm.models import save_for_hf
 
-    net = models.create_model(name, num_classes=3, in_channels=2).eval()
+    net = convzoo.create_model(name, num_classes=3, in_channels=2).eval()
     nn.init.ones_(net.get_parameter(f"{net.head_path}.bias"))
     net.labels = ("ant", "bee", "cow")
     folder = save(net, tmp_path / "ours")

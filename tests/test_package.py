@@ -51,7 +51,7 @@ def test_all_is_the_namespace() -> None:
     assert len(convzoo.__all__) == len(set(convzoo.__all__))
     for name in convzoo.__all__:
         assert getattr(convzoo, name) is not None
-    assert set(convzoo.models.MODELS) <= set(convzoo.__all__)
+    assert set(convzoo.registry.MODELS) <= set(convzoo.__all__)
 
 
 def test_lazy_names_are_what_type_checkers_see() -> None:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from convzoo.by_name import create_model
 from convzoo.errors import InputError
-from convzoo.models import cifar_resnet20, create_model
+from convzoo.models import cifar_resnet20
 from convzoo.transfer import (
     Drift,
     PartReport,

@@ -8,8 +8,9 @@ import torchvision
 from torch import nn
 
 from convzoo._classifier import Classifier
+from convzoo.by_name import create_model
 from convzoo.errors import InputError
-from convzoo.models import MODELS, create_model
+from convzoo.registry import MODELS
 from convzoo.transfer import freeze, param_groups, replace_head, report, unfreeze
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-import typing
 from pathlib import Path
 
 import pytest
 import torch
 
-from convzoo import layouts, models, weights
+import convzoo
+from convzoo import layouts, weights
 from convzoo.errors import CorruptWeightsError, InputError, UnknownNameError, WeightsError
 from convzoo.hub import load, verify
 from convzoo.labels import LABEL_SETS, label_set, map_labels
-from convzoo.weights import _names, list_weights, weights_info
+from convzoo.weights import list_weights, weights_info
 
 EVERY = list_weights()
 
@@ -22,7 +22,7 @@ EVERY = list_weights()
 def test_every_row_is_whole(name: str) -> None:
     info = weights_info(name)
     assert info.name == f"{info.model}.{info.tag}" == name
-    assert info.model in models.MODELS
+    assert info.model in convzoo.registry.MODELS
     assert info.layout in layouts.LAYOUTS
     assert info.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", info.sha256)
     assert info.bundled == (info.repo is None)
@@ -36,7 +36,7 @@ def test_every_row_is_whole(name: str) -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_every_row_belongs_to_a_network_with_those_sizes(name: str) -> None:
     info = weights_info(name)
-    net = models.create_model(
+    net = convzoo.create_model(
         info.model,
         num_classes=info.num_classes or None,
         in_channels=info.in_channels,
@@ -73,16 +73,6 @@ def test_a_damaged_file_of_the_package_is_refused(
         load(info.name)
 
 
-def test_names_for_editors_are_the_catalogue() -> None:
-    names = [
-        name
-        for kind in vars(_names).values()
-        if typing.get_origin(kind) is typing.Literal
-        for name in typing.get_args(kind)
-    ]
-    assert sorted(names) == EVERY
-
-
 def test_what_is_known_of_some_weights() -> None:
     info = weights_info("resnet50.a1_in1k")
     assert info.repo == "timm/resnet50.a1_in1k"
@@ -116,7 +106,7 @@ def test_timms_vgg_layout_both_ways(name: str) -> None:
     layout = layouts.get("timm-vgg")
     with torch.device("meta"):
         theirs = {k: tuple(v.shape) for k, v in timm.create_model(name).state_dict().items()}
-    ours = models.create_model(name, device="meta").state_dict()
+    ours = convzoo.create_model(name, device="meta").state_dict()
     assert {k: tuple(v.shape) for k, v in layout.to_theirs(ours).items()} == theirs
     assert {
         layout.our_key(k): layout.our_shape(layout.our_key(k), shape) for k, shape in theirs.items()
@@ -132,7 +122,7 @@ def test_renamed_alexnet_and_googlenet() -> None:
     assert alexnet.our_key("features.0.weight") == "features.0.weight"
     assert googlenet.our_key("classifier.weight") == "fc.weight"
     for model, layout in (("alexnet", alexnet), ("googlenet", googlenet)):
-        ours = models.create_model(model, device="meta").state_dict()
+        ours = convzoo.create_model(model, device="meta").state_dict()
         theirs = layout.to_theirs(ours)
         assert [layout.our_key(key) for key in theirs] == list(ours)
         assert layouts.detect(model, theirs) is layout

@@ -36,3 +36,21 @@ def lazy(
         return value
 
     return getattr_
+
+
+def exported(package: str, names: Mapping[str, Sequence[str]]) -> list[str]:
+    """A package's `__all__`: what is defined in it, and what comes lazily; submodules apart.
+
+    Args:
+        package: The package's `__name__`.
+        names: As in `lazy`.
+
+    Returns:
+        The names, sorted.
+    """
+    there = {
+        name
+        for name, value in vars(sys.modules[package]).items()
+        if not name.startswith("_") and (getattr(value, "__module__", "") or "").startswith(package)
+    }
+    return sorted(there.union(*names.values()))

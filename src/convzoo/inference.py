@@ -76,9 +76,9 @@ class Predictor:
         if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
             raise InputError(f"top_k: expected an integer of at least 1, got {top_k!r}")
         if not isinstance(net, nn.Module):
-            from convzoo import hub
+            from convzoo.by_name import load
 
-            net = hub.load(net, device=device)
+            net = load(net, device=device)
         elif device is not None:
             net.to(device)
         own: object = getattr(net, "preset", None)

@@ -19,6 +19,7 @@ from inception_checks import (
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from convzoo.by_name import create_model
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.models import (
     GoogLeNet,
@@ -26,7 +27,6 @@ from convzoo.models import (
     GoogLeNetWithAux,
     InceptionNaive,
     InceptionReduced,
-    create_model,
     googlenet,
     googlenet_2014,
     loss_with_aux,

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from convzoo import presets
+from convzoo.by_name import create_model
 from convzoo.errors import InputError
 from convzoo.models import (
     InceptionA,
@@ -30,7 +31,6 @@ from convzoo.models import (
     InceptionV3,
     InceptionV3Output,
     InceptionV3WithAux,
-    create_model,
     fold_input_affine,
     fold_preset,
     inception_v3,

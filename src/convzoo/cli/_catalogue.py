@@ -11,8 +11,9 @@ from convzoo.cli._console import columns
 @click.argument("pattern", default="*")
 def models(pattern: str) -> None:
     """List the networks whose name matches PATTERN, e.g. 'resnet*'."""
+    from convzoo.by_name import list_models
     from convzoo.errors import UnknownNameError
-    from convzoo.models import MODELS, list_models, model_info
+    from convzoo.registry import MODELS, model_info
     from convzoo.weights import list_weights
 
     names = list_models(pattern)
@@ -39,7 +40,7 @@ def info(name: str, size: int | None) -> None:
     Layers come with output shape, parameters, multiply-adds and receptive field.
     """
     from convzoo.layer_table import summary
-    from convzoo.models import model_info
+    from convzoo.registry import model_info
     from convzoo.weights import list_weights, weights_info
 
     known = model_info(name)
@@ -102,10 +103,10 @@ def push(
     dataset: str | None,
 ) -> None:
     """Put MODEL, a folder that finetune wrote, on the Hugging Face Hub as REPO_ID (owner/name)."""
-    from convzoo import hub
+    from convzoo import by_name, hub
 
     commit = hub.push(
-        hub.load(model),
+        by_name.load(model),
         repo_id,
         private=private,
         message=message,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from convzoo import datasets, hub, models, transfer, weights
+from convzoo import by_name, datasets, hub, transfer, weights
 from convzoo._classifier import Classifier
 from convzoo.cli._console import bars_wanted, checking, columns, is_main_process, speaker, warn
 from convzoo.cli._errors import INTERRUPTED, Stop
@@ -20,6 +20,7 @@ from convzoo.datasets import Splits
 from convzoo.errors import InputError
 from convzoo.inference import Predictor
 from convzoo.presets import Preset
+from convzoo.registry import MODELS, model_info
 from convzoo.training import (
     EarlyStopping,
     Evaluation,
@@ -137,14 +138,14 @@ class _Job:
         options = self.options
         name = options.model or ("cifar_resnet20" if options.data is None else "resnet18")
         torch.manual_seed(options.seed)
-        if name not in models.MODELS and (Path(name).exists() or name.startswith("hf-hub:")):
+        if name not in MODELS and (Path(name).exists() or name.startswith("hf-hub:")):
             if options.weights is not None:
                 raise InputError(f"--weights: {name} brings its own, got {options.weights!r}")
-            net, origin = hub.load(name), f"weights of {name}"
+            net, origin = by_name.load(name), f"weights of {name}"
         else:
             tag = _default_tag(name) if options.weights is None else options.weights
             tag = None if tag == "none" else tag
-            net = models.create_model(name, weights=tag)
+            net = by_name.create_model(name, weights=tag)
             origin = "fresh weights" if tag is None else f"weights {tag}"
         return self._with_head(net), origin
 
@@ -231,8 +232,9 @@ class _Job:
 
     def _baseline(self, net: Classifier) -> None:
         """What the same head learns on a network that knows nothing."""
-        builder = models.model_info(net.architecture or "").builder
-        random = self._with_head(builder(in_channels=net.in_channels, **net.options))
+        options: dict[str, object] = {**net.options, "in_channels": net.in_channels}
+        name = net.architecture or ""
+        random = self._with_head(by_name.create_model(name, weights=None, **options))
         random.preset = net.preset
         epochs = self.options.head_epochs or self.options.epochs
         phase = _Phase("baseline", "backbone", epochs, self._head_lr())
@@ -306,7 +308,7 @@ def _some(count: int, wanted: int = 5) -> list[int]:
 
 def _default_tag(model: str) -> str | None:
     """The bundled weights of a model, else the most accurate ones with a free licence."""
-    models.model_info(model)
+    model_info(model)
     known = [weights.weights_info(name) for name in weights.list_weights(f"{model}.*")]
     known = [info for info in known if info.commercial and info.num_classes]
     if not known:

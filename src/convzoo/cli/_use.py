@@ -106,9 +106,9 @@ def evaluate(
     them; without it the bundled digits are taken. Subfolders are matched to the model's classes
     by name, or, if no name fits and the numbers of classes agree, in the order of the names.
     """
-    from convzoo import hub, training
+    from convzoo import by_name, training
 
-    net = hub.load(model)
+    net = by_name.load(model)
     images = _data(data, part, net.labels, net.num_classes, on_error, bars_wanted(as_json))
     result = training.evaluate(
         net,

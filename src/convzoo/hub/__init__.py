@@ -6,93 +6,35 @@ verified first, and a network is built around the file rather than filled from i
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import Any, TypeVar
 
 import torch
 
 from convzoo import layouts
-from convzoo._classifier import Classifier
+from convzoo._build import empty, option_names, own_options, place
+from convzoo._contract import Contract
 from convzoo._meta import garbage_collection_paused
-from convzoo.errors import ConvzooError, InputError, WeightsError
+from convzoo.errors import ConvzooError, InputError, UnknownNameError, WeightsError
 from convzoo.hub._cache import Verify
 from convzoo.hub._card import CardInfo, model_card, provenance
 from convzoo.hub._config import write_config
 from convzoo.hub._fit import Request, adapt_first_convolution, fit
-from convzoo.hub._sources import CONFIG_FILE, HUB, WEIGHTS_FILE, Resolved, resolve
+from convzoo.hub._sources import CONFIG_FILE, HUB, WEIGHTS_FILE, Source, resolve
 from convzoo.hub._stock import CachedWeights, fetch, verify
+from convzoo.registry import MODELS, ModelInfo, model_info
 
-if TYPE_CHECKING:
-    from convzoo.models import VGG, AlexNet, GoogLeNet, InceptionV3, ResNet
-    from convzoo.weights._names import (
-        AlexNetWeights,
-        GoogLeNetWeights,
-        InceptionV3Weights,
-        ResNetWeights,
-        VGGWeights,
-    )
-
-C = TypeVar("C", bound=Classifier)
+C = TypeVar("C", bound=Contract)
 
 log: logging.Logger = logging.getLogger("convzoo")
 
 
-@overload
-def load(
-    source: ResNetWeights,
-    *,
-    num_classes: int | None = None,
-    in_channels: int | None = None,
-    device: torch.device | str | None = None,
-    verify: Verify = "changed",
-    token: str | None = None,
-) -> ResNet: ...
-@overload
-def load(
-    source: VGGWeights,
-    *,
-    num_classes: int | None = None,
-    in_channels: int | None = None,
-    device: torch.device | str | None = None,
-    verify: Verify = "changed",
-    token: str | None = None,
-) -> VGG: ...
-@overload
-def load(
-    source: AlexNetWeights,
-    *,
-    num_classes: int | None = None,
-    in_channels: int | None = None,
-    device: torch.device | str | None = None,
-    verify: Verify = "changed",
-    token: str | None = None,
-) -> AlexNet: ...
-@overload
-def load(
-    source: GoogLeNetWeights,
-    *,
-    num_classes: int | None = None,
-    in_channels: int | None = None,
-    device: torch.device | str | None = None,
-    verify: Verify = "changed",
-    token: str | None = None,
-) -> GoogLeNet: ...
-@overload
-def load(
-    source: InceptionV3Weights,
-    *,
-    num_classes: int | None = None,
-    in_channels: int | None = None,
-    device: torch.device | str | None = None,
-    verify: Verify = "changed",
-    token: str | None = None,
-) -> InceptionV3: ...
-@overload
 def load(
     source: str | os.PathLike[str],
     *,
@@ -103,50 +45,8 @@ def load(
     allow_pickle: bool = False,
     verify: Verify = "changed",
     token: str | None = None,
-) -> Classifier: ...
-def load(
-    source: str | os.PathLike[str],
-    *,
-    architecture: str | None = None,
-    num_classes: int | None = None,
-    in_channels: int | None = None,
-    device: torch.device | str | None = None,
-    allow_pickle: bool = False,
-    verify: Verify = "changed",
-    token: str | None = None,
-) -> Classifier:
-    """A network with its weights, from one string.
-
-    Args:
-        source: A name of the catalogue (`"resnet50.a1_in1k"`), `"hf-hub:owner/name[@revision]"`,
-            a folder that `save` wrote, or a weights file with its config.json beside it.
-        architecture: The builder to use where the source does not name one (a lone file).
-        num_classes: Classes to score; other than the weights' own, the head is fresh.
-        in_channels: Channels of the images; other than the weights' own, the first convolution
-            is adapted.
-        device: Where the network goes; None means torch's default device.
-        allow_pickle: Read a `.pth` or `.bin` file, with torch's restricted unpickler.
-        verify: When to hash a file in the Hub's cache again: when it `"changed"` since the last
-            time, or `"always"`.
-        token: An access token for the Hub; None takes the one you logged in with.
-
-    Returns:
-        The network, in training mode, as the builders return it.
-
-    Raises:
-        UnknownNameError: There are no such weights.
-        WeightsError: They cannot be found, fetched or read.
-        CorruptWeightsError: They are not what was published.
-        CheckpointError: They do not fit the network.
-
-    Examples:
-        >>> import convzoo
-        >>> folder = convzoo.save(convzoo.cifar_resnet20(num_classes=3), "three")
-        >>> convzoo.load(folder).num_classes
-        3
-    """
-    from convzoo.models import MODELS, model_info  # models import this module to load weights
-
+) -> Contract:
+    """What `convzoo.load` does, which documents the arguments and types the result."""
     found = resolve(
         source, architecture=architecture, allow_pickle=allow_pickle, verify=verify, token=token
     )
@@ -158,16 +58,13 @@ def load(
         )
     if architecture is None and name not in MODELS:
         raise WeightsError(f"{found.name}: config.json names {name!r}, which convzoo does not have")
-    ticket = Resolved(found.name)
-    ticket.source = found
+    info = model_info(name)
+    for option in found.config.options:
+        if option not in option_names(info):
+            raise UnknownNameError(f"{found.name}: option of {name}", option, option_names(info))
+    sizes = {"num_classes": num_classes, "in_channels": in_channels, "device": device}
     try:
-        return model_info(name).builder(
-            weights=ticket,
-            num_classes=num_classes,
-            in_channels=in_channels,
-            device=device,
-            **found.config.options,
-        )
+        return _filled(info, found, {**sizes, **found.config.options})
     except ConvzooError:
         raise
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
@@ -179,8 +76,32 @@ def load(
         ) from error
 
 
+def build_with_weights(
+    info: ModelInfo, weights: str | os.PathLike[str], options: Mapping[str, Any]
+) -> Contract:
+    """What a builder does with `weights=`.
+
+    Args:
+        info: The builder's entry in the registry.
+        weights: A tag of the catalogue, a folder, a file or a `hf-hub:` address.
+        options: What the builder was given besides.
+
+    Returns:
+        The network, in training mode.
+    """
+    return _filled(info, resolve(weights, architecture=info.name), options)
+
+
+def _filled(info: ModelInfo, source: Source, options: Mapping[str, Any]) -> Contract:
+    """Build without filling, and put the file's tensors in."""
+    own = own_options(info, options)
+    request = Request(functools.partial(empty, info, own), info.name, *place(options))
+    with garbage_collection_paused():
+        return fit(request, source)
+
+
 def save(
-    net: Classifier,
+    net: Contract,
     folder: str | os.PathLike[str],
     *,
     licence: str | None = None,
@@ -216,11 +137,11 @@ def save(
     return _save(net, Path(folder), info, address=None)
 
 
-def _save(net: Classifier, folder: Path, info: CardInfo, *, address: str | None) -> Path:
+def _save(net: Contract, folder: Path, info: CardInfo, *, address: str | None) -> Path:
     from convzoo.hub._folder import write_folder  # file locks, which loading does not need
     from convzoo.hub._savable import check_savable
 
-    if not isinstance(net, Classifier) or net.architecture is None:
+    if not isinstance(net, Contract) or net.architecture is None:
         raise InputError(
             f"net: this {type(net).__name__} was not made by one of convzoo's builders, so that "
             "load could not build it again; keep its state_dict() instead"
@@ -244,7 +165,7 @@ def _save(net: Classifier, folder: Path, info: CardInfo, *, address: str | None)
     return folder
 
 
-def _write_weights(net: Classifier, layout: layouts.Layout, weights_id: str, path: Path) -> None:
+def _write_weights(net: Contract, layout: layouts.Layout, weights_id: str, path: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -257,7 +178,7 @@ def _write_weights(net: Classifier, layout: layouts.Layout, weights_id: str, pat
 
 
 def push(
-    net: Classifier,
+    net: Contract,
     repo_id: str,
     *,
     private: bool | None = None,
@@ -307,13 +228,14 @@ def push(
 
 def from_pretrained(
     source: str | os.PathLike[str],
+    network: type[C],
     *,
     revision: str | None = None,
     num_classes: int | None = None,
     in_channels: int | None = None,
     device: torch.device | str | None = None,
     token: str | None = None,
-) -> Classifier:
+) -> C:
     """What `Classifier.from_pretrained` does: `owner/name` is a repository if it is no folder."""
     text = os.fspath(source)
     local = isinstance(source, os.PathLike) or Path(text).expanduser().exists()
@@ -325,44 +247,18 @@ def from_pretrained(
         text = f"{text}@{revision}"
     place: str | os.PathLike[str] = Path(text) if local else text
     net = load(place, num_classes=num_classes, in_channels=in_channels, device=device, token=token)
+    if not isinstance(net, network):
+        raise InputError(f"source: {source} is a {type(net).__name__}, not a {network.__name__}")
     return net.eval()
-
-
-def load_into(
-    on_meta: Callable[[int | None, int | None], C],
-    *,
-    architecture: str,
-    weights: str | os.PathLike[str],
-    num_classes: int | None,
-    in_channels: int | None,
-    device: torch.device,
-) -> C:
-    """What a builder does with `weights=`: build without filling, and put the file's tensors in.
-
-    Args:
-        on_meta: Makes the network on the meta device, given `num_classes` and `in_channels`.
-        architecture: The builder's name.
-        weights: As in `resolve`.
-        num_classes: Classes asked for; None takes the weights' own.
-        in_channels: Channels asked for; None takes the weights' own.
-        device: Where the network goes.
-
-    Returns:
-        The network.
-    """
-    request = Request(on_meta, architecture, num_classes, in_channels, device)
-    source = resolve(weights, architecture=architecture)
-    with garbage_collection_paused():
-        return fit(request, source)
 
 
 __all__ = [
     "CachedWeights",
     "adapt_first_convolution",
+    "build_with_weights",
     "fetch",
     "from_pretrained",
     "load",
-    "load_into",
     "push",
     "save",
     "verify",

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import torch
 
-from convzoo._classifier import Classifier
+from convzoo._contract import Contract
 from convzoo.errors import InputError
 from convzoo.weights import is_commercial
 
@@ -38,7 +38,7 @@ class CardInfo:
                 raise InputError(f"metrics: {name}: expected a number, got {value!r:.80}")
 
 
-def provenance(net: Classifier, info: CardInfo) -> dict[str, object]:
+def provenance(net: Contract, info: CardInfo) -> dict[str, object]:
     """What config.json keeps of where the weights come from.
 
     Args:
@@ -70,7 +70,7 @@ def provenance(net: Classifier, info: CardInfo) -> dict[str, object]:
 _BASE = ("weights", "repo", "revision", "sha256")
 
 
-def model_card(net: Classifier, about: Mapping[str, object], info: CardInfo, address: str) -> str:
+def model_card(net: Contract, about: Mapping[str, object], info: CardInfo, address: str) -> str:
     """The text of README.md.
 
     Args:

@@ -18,7 +18,7 @@ from torch import nn
 
 from convzoo import layouts
 from convzoo._checks import check_labels
-from convzoo._classifier import Classifier
+from convzoo._contract import Contract
 from convzoo._heads import head_dropout
 from convzoo.checkpoint import read_json
 from convzoo.errors import ConvzooError, InputError, WeightsError
@@ -242,7 +242,7 @@ def timm_fields(preset: Preset) -> dict[str, object]:
     }
 
 
-def write_config(net: Classifier, *, weights_id: str, provenance: Mapping[str, object]) -> str:
+def write_config(net: Contract, *, weights_id: str, provenance: Mapping[str, object]) -> str:
     """The text of config.json for a network, in timm's terms and, under `convzoo`, in ours.
 
     Args:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from convzoo import layouts
-from convzoo._build import preset_for_channels
-from convzoo._classifier import Classifier
+from convzoo._contract import Contract
 from convzoo.checkpoint import (
     Slot,
     TensorEntry,
@@ -28,12 +27,10 @@ from convzoo.errors import CheckpointError, InputError, WeightsError
 from convzoo.hub._config import TRAINING_OPTIONS, first_convolution
 from convzoo.hub._sources import Source
 
-C = TypeVar("C", bound=Classifier)
-
 log = logging.getLogger("convzoo")
 
 
-class Request(NamedTuple, Generic[C]):
+class Request(NamedTuple):
     """What a builder asks for besides the weights.
 
     Attributes:
@@ -44,7 +41,7 @@ class Request(NamedTuple, Generic[C]):
         device: Where the network goes.
     """
 
-    build: Callable[[int | None, int | None], C]
+    build: Callable[[int | None, int | None], Contract]
     architecture: str
     num_classes: int | None
     in_channels: int | None
@@ -58,7 +55,7 @@ class _Contents(NamedTuple):
     read: Mapping[str, Tensor] | None  # the tensors, if they had to be read already
 
 
-def fit(request: Request[C], source: Source) -> C:
+def fit(request: Request, source: Source) -> Contract:
     """The network that a builder was asked for, with these weights.
 
     Args:
@@ -106,7 +103,7 @@ def fit(request: Request[C], source: Source) -> C:
     if config.preset is not None:
         net.preset = config.preset
     if net.preset is not None:
-        net.preset = preset_for_channels(net.preset, net.in_channels)
+        net.preset = net.preset.for_channels(net.in_channels)
     if request.num_classes not in (None, net.num_classes):
         _new_head(net, int(request.num_classes or 0), source)
     return net
@@ -139,7 +136,7 @@ def _open(source: Source, architecture: str) -> _Contents:
     return _Contents(entries, read)
 
 
-def _build(request: Request[C], source: Source, contents: _Contents) -> C:
+def _build(request: Request, source: Source, contents: _Contents) -> Contract:
     """The empty network, as large as the file says where its config does not."""
     config = source.config
     classes = config.num_classes or (request.num_classes if config.num_classes == 0 else None)
@@ -160,7 +157,7 @@ def _build(request: Request[C], source: Source, contents: _Contents) -> C:
     return net
 
 
-def _check_options(net: Classifier, source: Source) -> None:
+def _check_options(net: Contract, source: Source) -> None:
     for key, value in source.config.options.items():
         harmless = key in TRAINING_OPTIONS or key == "aux_heads"
         if key not in net.options and not harmless:
@@ -171,7 +168,7 @@ def _check_options(net: Classifier, source: Source) -> None:
 
 
 def _fresh_parts(
-    net: Classifier,
+    net: Contract,
     needed: Mapping[str, Slot],
     contents: _Contents,
     source: Source,
@@ -194,9 +191,7 @@ def _fresh_parts(
     return fresh
 
 
-def _adapted(
-    net: Classifier, request: Request[C], contents: _Contents
-) -> dict[str, tuple[int, ...]]:
+def _adapted(net: Contract, request: Request, contents: _Contents) -> dict[str, tuple[int, ...]]:
     """The first convolution's shape, where it has to become another one."""
     path = first_convolution(net)
     key = f"{path}.weight"
@@ -248,7 +243,7 @@ def _tensors(
     return tensors
 
 
-def _new_head(net: Classifier, num_classes: int, source: Source) -> None:
+def _new_head(net: Contract, num_classes: int, source: Source) -> None:
     log.info(
         "%s: %d classes instead of the weights' %d: the head is fresh",
         source.name,

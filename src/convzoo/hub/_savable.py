@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import nn
 
+from convzoo._build import empty
 from convzoo._checks import check_labels
-from convzoo._classifier import Classifier
+from convzoo._contract import Contract
 from convzoo._heads import head_dropout, score_layer
 from convzoo.checkpoint import mismatch, slots, tensors_with_nan
 from convzoo.errors import CheckpointError, InputError
+from convzoo.registry import MODELS
 
 
-def check_savable(net: Classifier) -> None:
+def check_savable(net: Contract) -> None:
     """Refuse a network that its builder and options would not build again.
 
     Args:
@@ -52,7 +52,7 @@ def check_savable(net: Classifier) -> None:
     )
 
 
-def _check_head(net: Classifier, path: str) -> None:
+def _check_head(net: Contract, path: str) -> None:
     head = net.get_submodule(path)
     if not isinstance(head, (nn.Sequential, nn.Identity)):
         return
@@ -83,16 +83,12 @@ def _article(module: nn.Module) -> str:
     return f"an {name}" if name[0] in "AEIOU" else f"a {name}"
 
 
-def _built_again(net: Classifier) -> Classifier | None:
+def _built_again(net: Contract) -> Contract | None:
     """What loading would fill, on the meta device; None for a builder of somebody else's."""
-    from convzoo.models import MODELS  # models import what loads weights
-
-    if net.architecture not in MODELS:
+    info = MODELS.get(str(net.architecture))
+    if info is None:
         return None
-    options: Mapping[str, object] = net.options
-    built = MODELS[str(net.architecture)].builder(
-        device="meta", num_classes=net.num_classes, in_channels=net.in_channels, **options
-    )
+    built = empty(info, net.options, net.num_classes, net.in_channels)
     dropout = head_dropout(net.get_submodule(net.head_path))
     if dropout:
         built.reset_head(net.num_classes, dropout=dropout)

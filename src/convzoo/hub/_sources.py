@@ -49,16 +49,6 @@ class Source:
     pickled: bool = False
 
 
-class Resolved(str):
-    """A source's name that carries the source, so that a builder does not look it up again.
-
-    `load` has to read config.json to know which builder to call; the builder hands on the string.
-    """
-
-    __slots__ = ("source",)
-    source: Source
-
-
 def looks_like_a_path(name: str) -> bool:
     """Whether a string names a file or a folder rather than a set of weights."""
     return (
@@ -94,8 +84,6 @@ def resolve(
         UnknownNameError: It is none of these.
         WeightsError: It cannot be found, fetched or read.
     """
-    if isinstance(name, Resolved):
-        return name.source
     text = os.fspath(name)
     if text.startswith(HUB):
         return _from_hub(text, allow_pickle, verify, token)

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal, TypedDict, Unpack
 
+from convzoo._checks import check_count
+
 from ..errors import InputError
 from . import _check
 from ._transforms import ImageTransform, eval_steps, train_steps
@@ -165,6 +167,56 @@ class Preset:
         if unknown:
             raise InputError(_check.field_message([], unknown, known))
         return dataclasses.replace(self, **changes)
+
+    def for_channels(self, channels: int) -> Preset:
+        """The preset for a network with another number of input channels.
+
+        Args:
+            channels: Of the network's input, at least 1.
+
+        Returns:
+            A copy with mean and standard deviation averaged over the channels where there are
+            fewer than before, taken in turn where there are more.
+
+        Raises:
+            InputError: `channels` is no such number.
+
+        Examples:
+            >>> from convzoo import presets
+            >>> presets.INCEPTION.for_channels(5).mean
+            (0.5, 0.5, 0.5, 0.5, 0.5)
+        """
+        count = check_count("channels", channels)
+
+        def fit(numbers: tuple[float, ...]) -> tuple[float, ...]:
+            if count < self.channels:
+                return (sum(numbers) / self.channels,) * count
+            return tuple(numbers[index % self.channels] for index in range(count))
+
+        return self.replace(channels=count, mean=fit(self.mean), std=fit(self.std))
+
+    def small_images(self, side: int = 32) -> Preset:
+        """The preset for a network built for small images, where the usual one takes large ones.
+
+        Args:
+            side: Of the small images, in pixels, at least 1.
+
+        Returns:
+            A copy at that side, with the augmentation of small images; a preset of small or oblong
+            images stays as it is.
+
+        Raises:
+            InputError: `side` is no such number.
+
+        Examples:
+            >>> from convzoo import presets
+            >>> small = presets.IMAGENET.small_images()
+            >>> small.input_size, small.resize, small.augmentation
+            (32, 32, 'small')
+        """
+        if not isinstance(self.input_size, int) or self.input_size < 96:
+            return self
+        return self.replace(input_size=side, resize=side, augmentation="small")
 
     def eval(self) -> ImageTransform:
         """The transform for evaluation and prediction; it draws nothing at random.

@@ -15,8 +15,7 @@ from typing import Any, Final
 
 from convzoo.errors import UnknownNameError
 from convzoo.labels import label_set
-from convzoo.presets import Preset
-from convzoo.presets import get as get_preset
+from convzoo.presets import Preset, get as get_preset
 
 BUNDLED: Final[Path] = Path(__file__).parent.with_name("bundled")
 """The folder of the weights that come with the package."""

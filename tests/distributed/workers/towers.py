@@ -28,7 +28,7 @@ from convzoo.models.alexnet_split import (
 
 STEPS, BATCH = int(sys.argv[2]), 16
 if sys.argv[3] == "narrow":  # the fully connected layers hold 96 % of the work and show no more
-    sys.modules["convzoo.models.alexnet"]._HIDDEN = 512
+    sys.modules["convzoo.models.alexnets"]._HIDDEN = 512
 
 
 def main() -> None:

@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convzoo.errors import InputError
-from convzoo.models.alexnet import AlexNet2012
 from convzoo.models.alexnet_split._towers import (
     AlexNetTowersOptions,
     SplitAlexNet,
@@ -25,6 +24,7 @@ from convzoo.models.alexnet_split._towers import (
     single_network,
     split,
 )
+from convzoo.models.alexnets import AlexNet2012
 
 if TYPE_CHECKING:  # a third of torch's own import time
     from torch.distributed.device_mesh import DeviceMesh

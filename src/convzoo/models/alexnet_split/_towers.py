@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from convzoo._heads import head_dropout
 from convzoo._meta import OnMeta
 from convzoo.errors import CheckpointError, UnknownNameError
-from convzoo.models.alexnet import AlexNet2012, TowerNorm, alexnet_2012
+from convzoo.models.alexnets import AlexNet2012, TowerNorm, alexnet_2012
 from convzoo.presets import Preset
 
 Part = Literal["conv1", "conv3", "fc6", "fc7", "fc8"]

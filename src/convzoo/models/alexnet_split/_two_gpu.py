@@ -28,7 +28,6 @@ import torch
 from torch import Tensor, nn
 
 from convzoo.errors import InputError
-from convzoo.models.alexnet import AlexNet2012
 from convzoo.models.alexnet_split._towers import (
     AlexNetTowersOptions,
     Part,
@@ -39,6 +38,7 @@ from convzoo.models.alexnet_split._towers import (
     single_network,
     split,
 )
+from convzoo.models.alexnets import AlexNet2012
 
 
 class _Place(NamedTuple):

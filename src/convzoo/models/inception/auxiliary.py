@@ -6,20 +6,16 @@ gradient of their own in training. It plays no part in evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convzoo._build import build
-from convzoo._classifier import Classifier
 from convzoo.errors import InputError
 from convzoo.models.inception.blocks import ConvUnit
-from convzoo.presets import Preset
-
-C = TypeVar("C", bound=Classifier)
 
 GOOGLENET_AUX_WEIGHT: Final = 0.3
 """Weight of each auxiliary loss of GoogLeNet (the paper, section 5)."""
@@ -115,6 +111,25 @@ def loss_with_aux(
     return loss
 
 
+def pool_to_4(x: Tensor) -> Tensor:
+    """The paper's 5x5 pooling with stride 3 where it leaves 4x4, else adaptive pooling to that."""
+    if 14 <= x.shape[2] <= 16 and 14 <= x.shape[3] <= 16:
+        return F.avg_pool2d(x, 5, stride=3)
+    return F.adaptive_avg_pool2d(x, 4)
+
+
+def pool_to_5(x: Tensor) -> Tensor:
+    """5x5 pooling with stride 3 where it leaves 5x5 at least, else adaptive pooling to that."""
+    if x.shape[2] >= 17 and x.shape[3] >= 17:
+        return F.avg_pool2d(x, 5, stride=3)
+    return F.adaptive_avg_pool2d(x, 5)
+
+
+# torch.fx sees one call each: a trace does not know the sizes that they look at.
+torch.fx.wrap("pool_to_4")
+torch.fx.wrap("pool_to_5")
+
+
 class GoogLeNetAux(nn.Module):
     """An auxiliary head: pooling to 4x4, 1x1 convolution, two linear layers.
 
@@ -139,18 +154,15 @@ class GoogLeNetAux(nn.Module):
         self.adaptive: bool = batch_norm
         self.conv: ConvUnit = ConvUnit(in_channels, 128, 1, batch_norm=batch_norm, inplace=inplace)
         self.fc1: nn.Linear = nn.Linear(128 * 4 * 4, 1024)
-        self.inplace: bool = inplace
+        self.relu: nn.ReLU = nn.ReLU(inplace)
         self.dropout: nn.Dropout = nn.Dropout(dropout)
         self.fc2: nn.Linear = nn.Linear(1024, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> class scores (B, num_classes)."""
-        if not self.adaptive and 14 <= x.shape[2] <= 16 and 14 <= x.shape[3] <= 16:
-            x = F.avg_pool2d(x, 5, stride=3)  # (B, in_channels, 4, 4)
-        else:
-            x = F.adaptive_avg_pool2d(x, 4)
+        x = F.adaptive_avg_pool2d(x, 4) if self.adaptive else pool_to_4(x)  # (B, in_channels, 4, 4)
         x = torch.flatten(self.conv(x), 1)  # (B, 2048)
-        x = self.dropout(F.relu(self.fc1(x), self.inplace))  # (B, 1024)
+        x = self.dropout(self.relu(self.fc1(x)))  # (B, 1024)
         x = self.fc2(x)
         return x
 
@@ -172,44 +184,8 @@ class InceptionV3Aux(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> class scores (B, num_classes)."""
-        if x.shape[2] >= 17 and x.shape[3] >= 17:
-            x = F.avg_pool2d(x, 5, stride=3)  # (B, in_channels, 5, 5) from 17x17
-        else:
-            x = F.adaptive_avg_pool2d(x, 5)
+        x = pool_to_5(x)  # (B, in_channels, 5, 5) from 17x17
         x = self.conv1(self.conv0(x))  # (B, 768, 1, 1)
         x = torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)  # (B, 768)
         x = self.fc(x)
         return x
-
-
-def build_with_or_without(
-    plain: type[C],
-    with_aux: type[C],
-    aux_heads: bool,
-    architecture: str,
-    settings: Mapping[str, object],
-    weights: str | None,
-    options: Mapping[str, Any],
-    *,
-    preset: Preset,
-) -> C:
-    """Build `with_aux` or `plain`, and remember which for saving and loading.
-
-    Args:
-        plain: The class without auxiliary heads.
-        with_aux: Its subclass that has them.
-        aux_heads: Which of the two.
-        architecture: As in `build`, like all that follows.
-        settings: See `build`.
-        weights: See `build`.
-        options: See `build`.
-        preset: See `build`.
-
-    Returns:
-        The network.
-    """
-    cls = with_aux if aux_heads else plain
-    net = build(cls, architecture, settings, weights, options, preset=preset)
-    if aux_heads:
-        net.options = {**net.options, "aux_heads": True}
-    return net

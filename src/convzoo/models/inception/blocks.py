@@ -54,19 +54,15 @@ class ConvUnit(nn.Module):
         self.bn: nn.BatchNorm2d | None = (
             nn.BatchNorm2d(out_channels, eps=0.001) if batch_norm else None
         )
-        self.inplace: bool = inplace
+        self.relu: nn.ReLU = nn.ReLU(inplace)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, H', W')."""
         x = self.conv(x)
         if self.bn is not None:
             x = self.bn(x)
-        # The function, not a module: there are up to 96 of these, and a module's call costs.
-        return F.relu(x, self.inplace)
-
-    def extra_repr(self) -> str:
-        """What `print(net)` shows of the unit besides its layers."""
-        return f"relu, inplace={self.inplace}"
+        x = self.relu(x)
+        return x
 
 
 class _Module(nn.Module):

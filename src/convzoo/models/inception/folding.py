@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from convzoo.errors import InputError
-from convzoo.models.inception.inception_v3 import InceptionV3
+from convzoo.models.inception.v3 import InceptionV3
 from convzoo.presets import Preset
 
 

@@ -21,15 +21,17 @@ pooling has no parameters, the last layer is linear, tanh is not scaled, and PyT
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, Unpack
+from typing import Any, ClassVar, Final, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from convzoo._build import BuildOptions, build, option_names
+from convzoo import _tags
+from convzoo._build import BuildOptions
 from convzoo._checks import check_count, check_probability
-from convzoo._classifier import Classifier, Stage
-from convzoo._registry import ModelInfo, Paper
+from convzoo._classifier import Classifier
+from convzoo._construct import construct
+from convzoo._contract import Stage
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.models.lenet.blocks import (
     C3_TABLE,
@@ -41,14 +43,7 @@ from convzoo.models.lenet.blocks import (
     init_uniform_,
 )
 from convzoo.presets import LENET5_1998, MNIST, Preset
-
-if TYPE_CHECKING:
-    from convzoo.weights._tags import (
-        Lenet5Tag,
-    )
-
-LeNetName = Literal["lenet5"]
-LeNet1998Name = Literal["lenet5_1998"]
+from convzoo.registry import Paper, architecture
 
 LeNetActivation = Literal["tanh", "sigmoid", "relu"]
 LeNetPool = Literal["avg", "max"]
@@ -115,7 +110,6 @@ class LeNet5(Classifier):
     """
 
     head_path: ClassVar[str] = "fc3"
-    option_names: ClassVar[frozenset[str]] = option_names(LeNetOptions)
 
     def __init__(
         self,
@@ -156,6 +150,11 @@ class LeNet5(Classifier):
             Stage("conv2", "act2", 16, 2),
             Stage("pool2", "pool2", 16, 4),
         )
+
+    @classmethod
+    def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
+        """At 32 pixels the digit of 28 stands in the middle."""
+        return preset.replace(input_size=options.get("input_size", 28))
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, 28, 28) -> (B, 16, 5, 5)."""
@@ -200,7 +199,6 @@ class LeNet1998(Classifier):
     """
 
     head_path: ClassVar[str] = "output"
-    option_names: ClassVar[frozenset[str]] = option_names(LeNet1998Options)
     min_size: int = 32  # digits of 28 x 28 in the middle; C5 sees all of the 5 x 5 maps
     max_size: int | None = 32
 
@@ -279,44 +277,34 @@ class LeNet1998(Classifier):
                 module.reset_parameters()
 
 
-def lenet5(*, weights: Lenet5Tag | str | None = None, **options: Unpack[LeNetOptions]) -> LeNet5:
-    """LeNet-5 as it is built today, for 28 x 28 digits; 61,706 parameters, 0.42 M multiply-adds."""
-    return build(LeNet5, "lenet5", {}, weights, options, preset=_preset(options))
-
-
-def lenet5_1998(*, weights: str | None = None, **options: Unpack[LeNet1998Options]) -> LeNet1998:
-    """LeNet-5 as in the paper, for digits in a 32 x 32 field; 60,000 parameters."""
-    return build(LeNet1998, "lenet5_1998", {}, weights, options, preset=LENET5_1998)
-
-
-def _preset(options: LeNetOptions) -> Preset:
-    """MNIST's; at 32 pixels the digit of 28 stands in the middle."""
-    return MNIST.replace(input_size=options.get("input_size", 28))
-
-
 _PAPER: Final = Paper(
     "Gradient-Based Learning Applied to Document Recognition",
     1998,
     "http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf",
 )
 
-MODELS: Final = (
-    ModelInfo(
-        "lenet5",
-        lenet5,
-        "LeNet",
-        _PAPER,
-        (1, 28, 28),
-        "second convolution sees all maps, pooling without parameters, plain tanh, linear last "
-        "layer, PyTorch's initialisation",
-    ),
-    ModelInfo(
-        "lenet5_1998",
-        lenet5_1998,
-        "LeNet",
-        _PAPER,
-        (1, 32, 32),
-        "scores are negative distances; the bitmaps of the digits are our own; subsampling and "
-        "biases start by the rule of the weights",
-    ),
+
+@architecture(
+    LeNet5,
+    _PAPER,
+    MNIST,
+    family="LeNet",
+    departs="second convolution sees all maps, pooling without parameters, plain tanh, linear last "
+    "layer, PyTorch's initialisation",
 )
+def lenet5(*, weights: _tags.Lenet5 | str | None = None, **options: Unpack[LeNetOptions]) -> LeNet5:
+    """LeNet-5 as it is built today, for 28 x 28 digits; 61,706 parameters, 0.42 M multiply-adds."""
+    return construct(lenet5, weights, options)
+
+
+@architecture(
+    LeNet1998,
+    _PAPER,
+    LENET5_1998,
+    family="LeNet",
+    departs="scores are negative distances; the bitmaps of the digits are our own; subsampling and "
+    "biases start by the rule of the weights",
+)
+def lenet5_1998(*, weights: str | None = None, **options: Unpack[LeNet1998Options]) -> LeNet1998:
+    """LeNet-5 as in the paper, for digits in a 32 x 32 field; 60,000 parameters."""
+    return construct(lenet5_1998, weights, options)

@@ -3,12 +3,12 @@
 He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015 (arXiv:1512.03385), and
 "Identity Mappings in Deep Residual Networks", 2016 (arXiv:1603.05027).
 
-Submodule names are torchvision's, so that its checkpoints load as they are.
+Submodules with parameters have torchvision's names, so that its checkpoints load as they are.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,16 +25,13 @@ StrideIn = Literal["1x1", "3x3"]
 as torchvision, fb.resnet.torch and ResNeXt do; half a point more accurate, 6 % more work)."""
 
 
-def conv3x3(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the size at stride 1; batch normalisation brings the bias."""
-    return nn.Conv2d(
-        in_channels, out_channels, 3, stride=stride, padding=1, groups=groups, bias=False
-    )
+def _conv3x3(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    # Batch normalisation brings the bias.
+    return nn.Conv2d(in_channels, out_channels, 3, stride, 1, groups=groups, bias=False)
 
 
-def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    """A 1x1 convolution without bias."""
-    return nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
+def _conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
 
 
 class PaddedShortcut(nn.Module):
@@ -61,16 +58,6 @@ class PaddedShortcut(nn.Module):
         return f"stride={self.stride}, extra_channels={self.extra_channels}"
 
 
-def _stochastic_depth(drop_path: float) -> nn.Module:
-    """Torchvision's layer, or the identity where it would be one and cost its import."""
-    if check_probability("drop_path", drop_path) == 0.0:
-        return nn.Identity()
-    from torchvision.ops import StochasticDepth
-
-    layer: nn.Module = StochasticDepth(drop_path, "row")
-    return layer
-
-
 def make_shortcut(
     option: Shortcut, in_channels: int, out_channels: int, stride: int, *, normalise: bool = True
 ) -> nn.Module | None:
@@ -89,50 +76,48 @@ def make_shortcut(
     """
     changes = stride != 1 or in_channels != out_channels
     if option == "C" or (option == "B" and changes):
-        projection = conv1x1(in_channels, out_channels, stride)
+        projection = _conv1x1(in_channels, out_channels, stride)
         if normalise:
             return nn.Sequential(projection, nn.BatchNorm2d(out_channels))
         return projection
     return PaddedShortcut(in_channels, out_channels, stride) if changes else None
 
 
-class _Block(nn.Module):
-    """What all blocks share: the type of a call, and the addition."""
+class _Plan(NamedTuple):
+    """What a block's layers depend on besides the channels that come in."""
 
-    expansion: ClassVar[int] = 1
-
-    out_channels: int
+    width: int
+    inner: int  # filters of a bottleneck's 3x3 convolution
+    out: int
+    stride: int
+    stride_in: StrideIn
+    shortcut: Shortcut
+    groups: int
+    first: bool
     inplace: bool
-    drop_block: nn.Module
-    drop_path: nn.Module
-
-    def __init__(self, drop_block: DropBlock2d | None, drop_path: float) -> None:
-        super().__init__()
-        self.drop_block = drop_block or nn.Identity()
-        self.drop_path = _stochastic_depth(drop_path)
-
-    if TYPE_CHECKING:
-
-        def __call__(self, x: Tensor) -> Tensor:
-            """(B, in_channels, H, W) -> (B, out_channels, H / stride, W / stride)."""
-            ...
-
-    def _add(self, out: Tensor, identity: Tensor) -> Tensor:
-        # In place saves a map's worth of memory, but a hook on the last layer of the branch
-        # would then see the sum instead of that layer's output.
-        return out.add_(identity) if self.inplace else out + identity
 
 
-class PlainBlock(_Block):
-    """Two 3x3 convolutions without a shortcut: what the residual block is compared with.
+class ResidualBlock(nn.Module):
+    """What all blocks share: their arguments, the shortcut's end, and DropBlock.
 
     Args:
         in_channels: Channels that come in.
-        width: Filters of the 3x3 convolutions.
-        stride: Stride of the first convolution.
-        drop_block: DropBlock after each normalisation, one layer for all; it has no state.
-        inplace: Let ReLU overwrite its input.
+        width: Filters of the 3x3 convolutions; a bottleneck puts out four times as many.
+        stride: Stride of the block.
+        shortcut: The paper's option A, B or C.
+        groups: Groups of the 3x3 convolution (bottlenecks only).
+        base_width: Filters per group at width 64 (bottlenecks only).
+        stride_in: Which convolution of a bottleneck strides; None: the 3x3 (v1.5), in
+            pre-activation blocks the first 1x1, as in the paper.
+        first: The input is activated already: the first block after the stem (pre-activation only).
+        drop_block: DropBlock after each normalisation (pre-activation: convolution) and on the
+            shortcut, one layer for all; it has no state.
+        drop_path: Probability that an image skips the residual branch (stochastic depth).
+        inplace: Let ReLU and the addition overwrite their input.
     """
+
+    expansion: ClassVar[int] = 1
+    usual_stride_in: ClassVar[StrideIn] = "3x3"
 
     def __init__(
         self,
@@ -140,37 +125,83 @@ class PlainBlock(_Block):
         width: int,
         stride: int = 1,
         *,
+        shortcut: Shortcut = "B",
+        groups: int = 1,
+        base_width: int = 64,
+        stride_in: StrideIn | None = None,
+        first: bool = False,
         drop_block: DropBlock2d | None = None,
+        drop_path: float = 0.0,
         inplace: bool = True,
     ) -> None:
-        super().__init__(drop_block, 0.0)
-        self.conv1: nn.Conv2d = conv3x3(in_channels, width, stride)
-        self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(width)
-        self.relu: nn.ReLU = nn.ReLU(inplace)
-        self.conv2: nn.Conv2d = conv3x3(width, width)
-        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(width)
-        self.out_channels = width
-        self.inplace = inplace
+        super().__init__()
+        self.out_channels: int = width * self.expansion
+        self.inplace: bool = inplace
+        inner = int(width * base_width / 64) * groups
+        stride_in = stride_in or self.usual_stride_in
+        self._make_layers(
+            in_channels,
+            _Plan(
+                width, inner, self.out_channels, stride, stride_in, shortcut, groups, first, inplace
+            ),
+        )
+        self.drop_block: DropBlock2d | None = drop_block
+        self.drop_path: nn.Module | None = None
+        if check_probability("drop_path", drop_path):
+            from torchvision.ops import (
+                StochasticDepth,
+            )  # not imported for a layer that does nothing
+
+            self.drop_path = StochasticDepth(drop_path, "row")
+
+    def _make_layers(self, channels: int, plan: _Plan) -> None:
+        raise NotImplementedError
+
+    def zero_branch(self) -> None:
+        """Let the residual branch put out zeros, so that the block is its shortcut."""
+        raise NotImplementedError
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return x if self.drop_block is None else self.drop_block(x)
+
+    def _add(self, out: Tensor, identity: Tensor) -> Tensor:
+        if self.drop_path is not None:
+            out = self.drop_path(out)
+        # In place saves a map's worth of memory, but a hook on the last layer of the branch
+        # would then see the sum instead of that layer's output.
+        return out.add_(identity) if self.inplace else out + identity
+
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor) -> Tensor:
+            """(B, in_channels, H, W) -> (B, out_channels, H / stride, W / stride)."""
+            ...
+
+
+class PlainBlock(ResidualBlock):
+    """Two 3x3 convolutions without a shortcut: what the residual block is compared with.
+
+    The arguments are those of `BasicBlock`; those of the shortcut change nothing.
+    """
+
+    def _make_layers(self, channels: int, plan: _Plan) -> None:
+        self.conv1: nn.Conv2d = _conv3x3(channels, plan.width, plan.stride)
+        self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(plan.width)
+        self.relu1: nn.ReLU = nn.ReLU(plan.inplace)
+        self.conv2: nn.Conv2d = _conv3x3(plan.width, plan.width)
+        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(plan.width)
+        self.relu2: nn.ReLU = nn.ReLU(plan.inplace)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, width, H / stride, W / stride)."""
-        out: Tensor = self.drop_block(self.relu(self.bn1(self.conv1(x))))
-        out = self.drop_block(self.relu(self.bn2(self.conv2(out))))
-        return out
+        out: Tensor = self._drop(self.relu1(self.bn1(self.conv1(x))))
+        return self._drop(self.relu2(self.bn2(self.conv2(out))))
 
 
-class BasicBlock(_Block):
+class BasicBlock(ResidualBlock):
     """The residual block of ResNet-18 and -34: two 3x3 convolutions and a shortcut.
 
-    Args:
-        in_channels: Channels that come in.
-        width: Filters of the 3x3 convolutions.
-        stride: Stride of the first convolution.
-        shortcut: The paper's option A, B or C.
-        drop_block: DropBlock after each normalisation and on the shortcut, one layer for all; it
-            has no state.
-        drop_path: Probability that an image skips the residual branch (stochastic depth).
-        inplace: Let ReLU and the addition overwrite their input.
+    The arguments are those of `ResidualBlock`.
 
     Examples:
         >>> import torch
@@ -179,207 +210,137 @@ class BasicBlock(_Block):
         torch.Size([1, 128, 28, 28])
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        stride: int = 1,
-        *,
-        shortcut: Shortcut = "B",
-        drop_block: DropBlock2d | None = None,
-        drop_path: float = 0.0,
-        inplace: bool = True,
-    ) -> None:
-        super().__init__(drop_block, drop_path)
-        self.conv1: nn.Conv2d = conv3x3(in_channels, width, stride)
-        self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(width)
-        self.relu: nn.ReLU = nn.ReLU(inplace)
-        self.conv2: nn.Conv2d = conv3x3(width, width)
-        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(width)
-        self.downsample: nn.Module | None = make_shortcut(shortcut, in_channels, width, stride)
-        self.out_channels = width
-        self.inplace = inplace
+    def _make_layers(self, channels: int, plan: _Plan) -> None:
+        self.conv1: nn.Conv2d = _conv3x3(channels, plan.width, plan.stride)
+        self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(plan.width)
+        self.relu1: nn.ReLU = nn.ReLU(plan.inplace)
+        self.conv2: nn.Conv2d = _conv3x3(plan.width, plan.width)
+        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(plan.width)
+        self.downsample: nn.Module | None = make_shortcut(
+            plan.shortcut, channels, plan.out, plan.stride
+        )
+        self.relu2: nn.ReLU = nn.ReLU(plan.inplace)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, width, H / stride, W / stride)."""
-        identity = self.drop_block(x if self.downsample is None else self.downsample(x))
-        out: Tensor = self.drop_block(self.relu(self.bn1(self.conv1(x))))
-        out = self.drop_block(self.bn2(self.conv2(out)))
-        out = self.relu(self._add(self.drop_path(out), identity))
+        identity = self._drop(x if self.downsample is None else self.downsample(x))
+        out: Tensor = self._drop(self.relu1(self.bn1(self.conv1(x))))
+        out = self._drop(self.bn2(self.conv2(out)))
+        out = self.relu2(self._add(out, identity))
         return out
 
+    def zero_branch(self) -> None:
+        """Start the last normalisation at zero."""
+        nn.init.zeros_(self.bn2.weight)
 
-class Bottleneck(_Block):
+
+class Bottleneck(ResidualBlock):
     """The residual block of ResNet-50 and deeper: 1x1 down, 3x3, 1x1 up to four times the width.
 
     With `groups` it is the block of ResNeXt (arXiv:1611.05431), with a larger `base_width` that
     of the wide ResNet (arXiv:1605.07146): the inner width is `groups * width * base_width / 64`.
-
-    Args:
-        in_channels: Channels that come in.
-        width: A quarter of the channels that go out.
-        stride: Stride of the block.
-        shortcut: The paper's option A, B or C.
-        groups: Groups of the 3x3 convolution.
-        base_width: Filters per group at width 64.
-        stride_in: Which convolution strides, `"3x3"` (v1.5) or `"1x1"` (the paper).
-        drop_block: DropBlock after each normalisation and on the shortcut, one layer for all; it
-            has no state.
-        drop_path: Probability that an image skips the residual branch (stochastic depth).
-        inplace: Let ReLU and the addition overwrite their input.
+    The arguments are those of `ResidualBlock`.
     """
 
     expansion = 4
 
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        stride: int = 1,
-        *,
-        shortcut: Shortcut = "B",
-        groups: int = 1,
-        base_width: int = 64,
-        stride_in: StrideIn = "3x3",
-        drop_block: DropBlock2d | None = None,
-        drop_path: float = 0.0,
-        inplace: bool = True,
-    ) -> None:
-        super().__init__(drop_block, drop_path)
-        inner = int(width * base_width / 64) * groups
-        out_channels = width * self.expansion
-        stride1, stride2 = (stride, 1) if stride_in == "1x1" else (1, stride)
-        self.conv1: nn.Conv2d = conv1x1(in_channels, inner, stride1)
-        self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(inner)
-        self.conv2: nn.Conv2d = conv3x3(inner, inner, stride2, groups)
-        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(inner)
-        self.conv3: nn.Conv2d = conv1x1(inner, out_channels)
-        self.bn3: nn.BatchNorm2d = nn.BatchNorm2d(out_channels)
-        self.relu: nn.ReLU = nn.ReLU(inplace)
+    def _make_layers(self, channels: int, plan: _Plan) -> None:
+        stride1, stride2 = (plan.stride, 1) if plan.stride_in == "1x1" else (1, plan.stride)
+        self.conv1: nn.Conv2d = _conv1x1(channels, plan.inner, stride1)
+        self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(plan.inner)
+        self.relu1: nn.ReLU = nn.ReLU(plan.inplace)
+        self.conv2: nn.Conv2d = _conv3x3(plan.inner, plan.inner, stride2, plan.groups)
+        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(plan.inner)
+        self.relu2: nn.ReLU = nn.ReLU(plan.inplace)
+        self.conv3: nn.Conv2d = _conv1x1(plan.inner, plan.out)
+        self.bn3: nn.BatchNorm2d = nn.BatchNorm2d(plan.out)
         self.downsample: nn.Module | None = make_shortcut(
-            shortcut, in_channels, out_channels, stride
+            plan.shortcut, channels, plan.out, plan.stride
         )
-        self.out_channels = out_channels
-        self.inplace = inplace
+        self.relu3: nn.ReLU = nn.ReLU(plan.inplace)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, 4 * width, H / stride, W / stride)."""
-        identity = self.drop_block(x if self.downsample is None else self.downsample(x))
-        out: Tensor = self.drop_block(self.relu(self.bn1(self.conv1(x))))
-        out = self.drop_block(self.relu(self.bn2(self.conv2(out))))
-        out = self.drop_block(self.bn3(self.conv3(out)))
-        out = self.relu(self._add(self.drop_path(out), identity))
+        identity = self._drop(x if self.downsample is None else self.downsample(x))
+        out: Tensor = self._drop(self.relu1(self.bn1(self.conv1(x))))
+        out = self._drop(self.relu2(self.bn2(self.conv2(out))))
+        out = self._drop(self.bn3(self.conv3(out)))
+        out = self.relu3(self._add(out, identity))
         return out
 
+    def zero_branch(self) -> None:
+        """Start the last normalisation at zero."""
+        nn.init.zeros_(self.bn3.weight)
 
-class PreActBasicBlock(_Block):
+
+class PreActBasicBlock(ResidualBlock):
     """Pre-activation: BN-ReLU-conv twice, then the addition and nothing after it.
 
     Where the dimensions change, the shortcut starts from the activated input, as in the authors'
-    code; elsewhere it is the untouched input.
-
-    Args:
-        in_channels: Channels that come in.
-        width: Filters of the 3x3 convolutions.
-        stride: Stride of the first convolution.
-        shortcut: The paper's option A, B or C.
-        first: The input is activated already (the first block after the stem).
-        drop_block: DropBlock after each convolution and on the shortcut, one layer for all; it
-            has no state.
-        drop_path: Probability that an image skips the residual branch (stochastic depth).
-        inplace: Let ReLU and the addition overwrite their input.
+    code; elsewhere it is the untouched input. The arguments are those of `ResidualBlock`.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        stride: int = 1,
-        *,
-        shortcut: Shortcut = "B",
-        first: bool = False,
-        drop_block: DropBlock2d | None = None,
-        drop_path: float = 0.0,
-        inplace: bool = True,
-    ) -> None:
-        super().__init__(drop_block, drop_path)
-        self.bn1: nn.BatchNorm2d | None = None if first else nn.BatchNorm2d(in_channels)
-        self.relu: nn.ReLU = nn.ReLU(inplace)
-        self.conv1: nn.Conv2d = conv3x3(in_channels, width, stride)
-        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(width)
-        self.conv2: nn.Conv2d = conv3x3(width, width)
+    def _make_layers(self, channels: int, plan: _Plan) -> None:
+        if not plan.first:
+            self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(channels)
+            self.relu1: nn.ReLU = nn.ReLU(plan.inplace)
+        self.first: bool = plan.first
+        self.conv1: nn.Conv2d = _conv3x3(channels, plan.width, plan.stride)
+        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(plan.width)
+        self.relu2: nn.ReLU = nn.ReLU(plan.inplace)
+        self.conv2: nn.Conv2d = _conv3x3(plan.width, plan.width)
         self.downsample: nn.Module | None = make_shortcut(
-            shortcut, in_channels, width, stride, normalise=False
+            plan.shortcut, channels, plan.out, plan.stride, normalise=False
         )
-        self.out_channels = width
-        self.inplace = inplace
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, width, H / stride, W / stride)."""
-        active = x if self.bn1 is None else self.relu(self.bn1(x))
-        identity = self.drop_block(x if self.downsample is None else self.downsample(active))
-        out = self.drop_block(self.conv1(active))
-        out = self.drop_block(self.conv2(self.relu(self.bn2(out))))
-        return self._add(self.drop_path(out), identity)
+        active = x if self.first else self.relu1(self.bn1(x))
+        identity = self._drop(x if self.downsample is None else self.downsample(active))
+        out = self._drop(self.conv1(active))
+        out = self._drop(self.conv2(self.relu2(self.bn2(out))))
+        return self._add(out, identity)
+
+    def zero_branch(self) -> None:
+        """Start the last convolution, in which the branch ends, at zero."""
+        nn.init.zeros_(self.conv2.weight)
 
 
-class PreActBottleneck(_Block):
+class PreActBottleneck(ResidualBlock):
     """The pre-activation bottleneck: BN-ReLU before each of 1x1, 3x3 and 1x1.
 
-    Args:
-        in_channels: Channels that come in.
-        width: A quarter of the channels that go out.
-        stride: Stride of the block.
-        shortcut: The paper's option A, B or C.
-        groups: Groups of the 3x3 convolution.
-        base_width: Filters per group at width 64.
-        stride_in: Which convolution strides, `"1x1"` (the paper) or `"3x3"` (v1.5).
-        first: The input is activated already (the first block after the stem).
-        drop_block: DropBlock after each convolution and on the shortcut, one layer for all; it
-            has no state.
-        drop_path: Probability that an image skips the residual branch (stochastic depth).
-        inplace: Let ReLU and the addition overwrite their input.
+    The arguments are those of `ResidualBlock`.
     """
 
     expansion = 4
+    usual_stride_in = "1x1"
 
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        stride: int = 1,
-        *,
-        shortcut: Shortcut = "B",
-        groups: int = 1,
-        base_width: int = 64,
-        stride_in: StrideIn = "1x1",
-        first: bool = False,
-        drop_block: DropBlock2d | None = None,
-        drop_path: float = 0.0,
-        inplace: bool = True,
-    ) -> None:
-        super().__init__(drop_block, drop_path)
-        inner = int(width * base_width / 64) * groups
-        out_channels = width * self.expansion
-        stride1, stride2 = (stride, 1) if stride_in == "1x1" else (1, stride)
-        self.bn1: nn.BatchNorm2d | None = None if first else nn.BatchNorm2d(in_channels)
-        self.relu: nn.ReLU = nn.ReLU(inplace)
-        self.conv1: nn.Conv2d = conv1x1(in_channels, inner, stride1)
-        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(inner)
-        self.conv2: nn.Conv2d = conv3x3(inner, inner, stride2, groups)
-        self.bn3: nn.BatchNorm2d = nn.BatchNorm2d(inner)
-        self.conv3: nn.Conv2d = conv1x1(inner, out_channels)
+    def _make_layers(self, channels: int, plan: _Plan) -> None:
+        stride1, stride2 = (plan.stride, 1) if plan.stride_in == "1x1" else (1, plan.stride)
+        if not plan.first:
+            self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(channels)
+            self.relu1: nn.ReLU = nn.ReLU(plan.inplace)
+        self.first: bool = plan.first
+        self.conv1: nn.Conv2d = _conv1x1(channels, plan.inner, stride1)
+        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(plan.inner)
+        self.relu2: nn.ReLU = nn.ReLU(plan.inplace)
+        self.conv2: nn.Conv2d = _conv3x3(plan.inner, plan.inner, stride2, plan.groups)
+        self.bn3: nn.BatchNorm2d = nn.BatchNorm2d(plan.inner)
+        self.relu3: nn.ReLU = nn.ReLU(plan.inplace)
+        self.conv3: nn.Conv2d = _conv1x1(plan.inner, plan.out)
         self.downsample: nn.Module | None = make_shortcut(
-            shortcut, in_channels, out_channels, stride, normalise=False
+            plan.shortcut, channels, plan.out, plan.stride, normalise=False
         )
-        self.out_channels = out_channels
-        self.inplace = inplace
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, 4 * width, H / stride, W / stride)."""
-        active = x if self.bn1 is None else self.relu(self.bn1(x))
-        identity = self.drop_block(x if self.downsample is None else self.downsample(active))
-        out = self.drop_block(self.conv1(active))
-        out = self.drop_block(self.conv2(self.relu(self.bn2(out))))
-        out = self.drop_block(self.conv3(self.relu(self.bn3(out))))
-        return self._add(self.drop_path(out), identity)
+        active = x if self.first else self.relu1(self.bn1(x))
+        identity = self._drop(x if self.downsample is None else self.downsample(active))
+        out = self._drop(self.conv1(active))
+        out = self._drop(self.conv2(self.relu2(self.bn2(out))))
+        out = self._drop(self.conv3(self.relu3(self.bn3(out))))
+        return self._add(out, identity)
+
+    def zero_branch(self) -> None:
+        """Start the last convolution, in which the branch ends, at zero."""
+        nn.init.zeros_(self.conv3.weight)

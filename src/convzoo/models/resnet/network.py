@@ -15,35 +15,61 @@ Where this departs from the papers:
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
-from convzoo.errors import InputError
+from convzoo._build import BuildOptions
+from convzoo._checks import check_probability
+from convzoo._classifier import Classifier
+from convzoo._contract import Stage
+from convzoo._heads import DropoutLinear
+from convzoo.errors import InputError, UnknownNameError
 from convzoo.layers import DropBlockConfig
 from convzoo.models.resnet.blocks import (
-    BasicBlock,
     Bottleneck,
     PlainBlock,
-    PreActBasicBlock,
     PreActBottleneck,
+    ResidualBlock,
     Shortcut,
     StrideIn,
 )
-from convzoo.models.resnet.residual import (
-    Place,
-    ResidualNetwork,
-    ResNetOptions,
-    Stem,
-    check_choices,
-)
+from convzoo.presets import Preset
+
+Stem = Literal["imagenet", "small"]
+"""`"imagenet"`: 7x7 convolution with stride 2, then 3x3 max pooling with stride 2.
+`"small"`: one 3x3 convolution with stride 1 and no pooling, for images of 28 to 64 pixels."""
 
 
-class ResNet(ResidualNetwork):
+class ResNetOptions(BuildOptions, total=False):
+    """Options that every ResNet builder takes."""
+
+    stem: Stem
+    """How the image enters, `"imagenet"` or `"small"`."""
+    shortcut: Shortcut
+    """The paper's option A, B or C."""
+    stride_in: StrideIn
+    """Which convolution of a bottleneck strides; basic blocks have no choice."""
+    zero_init_residual: bool
+    """Start each residual branch at zero, so that every block begins as its shortcut."""
+    drop_block: DropBlockConfig | float | None
+    """DropBlock in the last two stages, as in its official code; a number is its rate."""
+    drop_path: float
+    """Probability of skipping the last block; it rises linearly from the first (stochastic
+    depth)."""
+    dropout: float
+    """Probability of dropping an input of the last layer."""
+    inplace: bool
+    """Let ReLU and the additions overwrite their input; False for hooks that look at them."""
+
+
+class ResNet(Classifier):
     """A network of post-activation blocks: ResNet, its plain twin, ResNeXt, wide ResNet.
 
-    State-dict keys and shapes are torchvision's.
+    State-dict keys and shapes are torchvision's, and so are the children and their order.
 
     Args:
         block: `PlainBlock`, `BasicBlock` or `Bottleneck`.
@@ -55,7 +81,8 @@ class ResNet(ResidualNetwork):
         base_width: Filters per group at width 64 (bottlenecks only).
         stem: `"imagenet"`, or `"small"` for images of 28 to 64 pixels.
         shortcut: The paper's option A, B or C.
-        stride_in: Which convolution of a bottleneck strides.
+        stride_in: Which convolution of a bottleneck strides; None: the 3x3, in pre-activation
+            networks the first 1x1, as in the paper.
         zero_init_residual: Start each residual branch at zero.
         drop_block: DropBlock in the last two stages: its configuration, that as a mapping, or its
             rate. Placed as in its official code: after every normalisation and on the shortcut,
@@ -73,9 +100,17 @@ class ResNet(ResidualNetwork):
         torch.Size([2, 5])
     """
 
+    head_path: ClassVar[str] = "fc"
+    min_size = 1  # every convolution and pooling is padded
+
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
+
     def __init__(
         self,
-        block: type[PlainBlock | BasicBlock | Bottleneck],
+        block: type[ResidualBlock],
         layers: Sequence[int],
         *,
         widths: Sequence[int] = (64, 128, 256, 512),
@@ -85,7 +120,7 @@ class ResNet(ResidualNetwork):
         base_width: int = 64,
         stem: Stem = "imagenet",
         shortcut: Shortcut = "B",
-        stride_in: StrideIn = "3x3",
+        stride_in: StrideIn | None = None,
         zero_init_residual: bool = False,
         drop_block: DropBlockConfig | Mapping[str, Any] | float | None = None,
         drop_path: float = 0.0,
@@ -93,148 +128,168 @@ class ResNet(ResidualNetwork):
         inplace: bool = True,
     ) -> None:
         super().__init__()
-        check_choices(shortcut, stride_in, layers, widths)
+        _check_choices(stem, shortcut, stride_in, layers, widths)
         if issubclass(block, PlainBlock) and (drop_path or zero_init_residual):
             raise InputError("drop_path, zero_init_residual: a plain network has no branches")
-        self.zero_init_residual = zero_init_residual
-        self._make_stem(stem, in_channels, widths[0], inplace)
-
-        def make(place: Place) -> nn.Module:
-            if issubclass(block, Bottleneck):
-                return block(
-                    place.channels,
-                    place.width,
-                    place.stride,
-                    shortcut=shortcut,
-                    groups=groups,
-                    base_width=base_width,
-                    stride_in=stride_in,
-                    drop_block=place.drop_block,
-                    drop_path=place.drop_path,
-                    inplace=inplace,
-                )
-            if issubclass(block, BasicBlock):
-                return block(
-                    place.channels,
-                    place.width,
-                    place.stride,
-                    shortcut=shortcut,
-                    drop_block=place.drop_block,
-                    drop_path=place.drop_path,
-                    inplace=inplace,
-                )
-            return block(
-                place.channels,
-                place.width,
-                place.stride,
-                drop_block=place.drop_block,
-                inplace=inplace,
+        if (groups, base_width) != (1, 64) and not issubclass(block, Bottleneck | PreActBottleneck):
+            raise InputError(
+                f"groups, base_width: only bottlenecks have them, not {block.__name__}"
             )
+        check_probability("drop_path", drop_path)
+        drop_config = _drop_block_config(drop_block)
+        self.zero_init_residual: bool = zero_init_residual
+        self.in_channels: int = in_channels
 
-        channels = self._make_stages(make, layers, widths, block.expansion, drop_block, drop_path)
-        self._make_head(channels, num_classes, dropout)
+        # The stem.
+        large = stem == "imagenet"
+        kernel, stride = (7, 2) if large else (3, 1)
+        self.conv1: nn.Conv2d = nn.Conv2d(
+            in_channels, widths[0], kernel, stride, kernel // 2, bias=False
+        )
+        self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(widths[0])
+        self.relu: nn.ReLU = nn.ReLU(inplace)
+        if large:
+            self.maxpool: nn.MaxPool2d = nn.MaxPool2d(3, stride=2, padding=1)
+
+        # The stages: layer1, layer2, ...; every one but the first halves the map.
+        channels, reached = widths[0], 4 if large else 1
+        stages = [Stage("stem", "maxpool" if large else "relu", channels, reached)]
+        built = 0
+        for number, (count, width) in enumerate(zip(layers, widths, strict=True), 1):
+            # DropBlock's official code: full rate in the last group, a quarter in the one before.
+            scale = {len(layers): 1.0, len(layers) - 1: 0.25}.get(number)
+            stride = 1 if number == 1 else 2
+            reached *= stride
+            blocks: list[ResidualBlock] = []
+            for index in range(count):
+                built += 1
+                blocks.append(
+                    block(
+                        channels,
+                        width,
+                        stride if index == 0 else 1,
+                        shortcut=shortcut,
+                        groups=groups,
+                        base_width=base_width,
+                        stride_in=stride_in,
+                        first=built == 1,
+                        drop_block=drop_config.layer(scale) if drop_config and scale else None,
+                        drop_path=drop_path * built / sum(layers),  # the paper's linear rule
+                        inplace=inplace,
+                    )
+                )
+                channels = blocks[-1].out_channels
+            self.add_module(f"layer{number}", nn.Sequential(*blocks))
+            stages.append(Stage(f"layer{number}", f"layer{number}", channels, reached))
+        self._make_end(channels, inplace)
+
+        # The head.
+        self.avgpool: nn.AdaptiveAvgPool2d = nn.AdaptiveAvgPool2d(1)
+        dropout = check_probability("dropout", dropout)
+        self.fc: nn.Linear = (
+            DropoutLinear(channels, num_classes, dropout)
+            if dropout
+            else nn.Linear(channels, num_classes)
+        )
+        self.num_features: int = channels
+        self.stages: tuple[Stage, ...] = tuple(stages)
         self.reset_parameters()
+
+    def _make_end(self, channels: int, inplace: bool) -> None:
+        """Register what stands between the last stage and the head; here nothing does."""
+
+    @classmethod
+    def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
+        """With the small stem, images of 32 pixels; otherwise the usual ones."""
+        return preset.small_images() if options.get("stem") == "small" else preset
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, num_features, H / 32, W / 32) with the usual stem."""
-        return self._forward_stages(x)
+        self._check_input(x)
+        x = self.relu(self.bn1(self.conv1(x)))  # (B, widths[0], H / 2, W / 2)
+        if self.stages[0].module == "maxpool":
+            x = self.maxpool(x)  # (B, widths[0], H / 4, W / 4)
+        for stage in self.stages[1:]:  # H / 4, H / 8, H / 16, H / 32
+            x = getattr(self, stage.module)(x)  # torch 2.6 exports this, not get_submodule
+        return x
 
-    def _zero_branch(self, block: nn.Module) -> None:
-        if isinstance(block, Bottleneck):
-            nn.init.zeros_(block.bn3.weight)
-        elif isinstance(block, BasicBlock):
-            nn.init.zeros_(block.bn2.weight)
+    def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
+        """(B, num_features, h, w) -> class scores (B, num_classes), or (B, num_features)."""
+        pooled = torch.flatten(self.avgpool(f), 1)
+        return pooled if pre_logits else self.fc(pooled)
+
+    def reset_head(self, num_classes: int, *, dropout: float = 0.0) -> None:
+        """Replace the last layer, and with it its dropout, by a fresh one.
+
+        Args:
+            num_classes: Classes the new head scores, at least 1.
+            dropout: Probability of dropping an input of the new layer, in [0, 1).
+        """
+        super().reset_head(num_classes, dropout=dropout)
+        self.options: Mapping[str, object] = {
+            k: v for k, v in self.options.items() if k != "dropout"
+        }
+
+    def reset_parameters(self) -> None:
+        """He's normal initialisation by fan-out; batch normalisation starts as the identity."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, (nn.BatchNorm2d, nn.Linear)):
+                module.reset_parameters()
+        if self.zero_init_residual:
+            for module in self.modules():
+                if isinstance(module, ResidualBlock):
+                    module.zero_branch()
 
 
-class PreActResNet(ResidualNetwork):
+class PreActResNet(ResNet):
     """A network of pre-activation blocks, with one more BN-ReLU after the last addition.
 
     The first block takes the stem's activated output as it is: BN and ReLU come right after the
-    first convolution, before the branch splits off, as in the authors' code.
+    first convolution, before the branch splits off, as in the authors' code. A branch ends in a
+    convolution, so that is what `zero_init_residual` starts at zero.
 
-    Args:
-        block: `PreActBasicBlock` or `PreActBottleneck`.
-        layers: Blocks per stage.
-        widths: Filters per stage; a bottleneck puts out four times as many.
-        num_classes: Classes to score.
-        in_channels: Channels of the input image.
-        stem: `"imagenet"`, or `"small"` for images of 28 to 64 pixels.
-        shortcut: The paper's option A, B or C.
-        stride_in: Which convolution of a bottleneck strides; the paper's is the first 1x1.
-        zero_init_residual: Start each residual branch at zero. A pre-activation branch ends in a
-            convolution, so that is what starts at zero here.
-        drop_block: DropBlock in the last two stages: its configuration, that as a mapping, or its
-            rate. Placed as in its official code: after every normalisation and on the shortcut,
-            with a quarter of the rate in the stage before the last.
-        drop_path: Probability of skipping the last block, in [0, 1); it rises linearly from the
-            first (stochastic depth).
-        dropout: Probability of dropping an input of the last layer.
-        inplace: Let ReLU and the additions overwrite their input.
+    Args are those of `ResNet`; the block is a `PreActBasicBlock` or `PreActBottleneck`.
     """
 
-    def __init__(
-        self,
-        block: type[PreActBasicBlock | PreActBottleneck],
-        layers: Sequence[int],
-        *,
-        widths: Sequence[int] = (64, 128, 256, 512),
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        stem: Stem = "imagenet",
-        shortcut: Shortcut = "B",
-        stride_in: StrideIn = "1x1",
-        zero_init_residual: bool = False,
-        drop_block: DropBlockConfig | Mapping[str, Any] | float | None = None,
-        drop_path: float = 0.0,
-        dropout: float = 0.0,
-        inplace: bool = True,
-    ) -> None:
-        super().__init__()
-        check_choices(shortcut, stride_in, layers, widths)
-        self.zero_init_residual = zero_init_residual
-        self._make_stem(stem, in_channels, widths[0], inplace)
-
-        def make(place: Place) -> nn.Module:
-            if issubclass(block, PreActBottleneck):
-                return block(
-                    place.channels,
-                    place.width,
-                    place.stride,
-                    shortcut=shortcut,
-                    stride_in=stride_in,
-                    first=place.first,
-                    drop_block=place.drop_block,
-                    drop_path=place.drop_path,
-                    inplace=inplace,
-                )
-            return block(
-                place.channels,
-                place.width,
-                place.stride,
-                shortcut=shortcut,
-                first=place.first,
-                drop_block=place.drop_block,
-                drop_path=place.drop_path,
-                inplace=inplace,
-            )
-
-        channels = self._make_stages(make, layers, widths, block.expansion, drop_block, drop_path)
+    def _make_end(self, channels: int, inplace: bool) -> None:
         self.bn_last: nn.BatchNorm2d = nn.BatchNorm2d(channels)
         self.relu_last: nn.ReLU = nn.ReLU(inplace)
-        self._make_head(channels, num_classes, dropout)
-        self.reset_parameters()
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, num_features, H / 32, W / 32) with the usual stem."""
-        x = self._forward_stages(x)
-        x = self.relu_last(self.bn_last(x))
-        return x
-
-    def _zero_branch(self, block: nn.Module) -> None:
-        if isinstance(block, PreActBottleneck):
-            nn.init.zeros_(block.conv3.weight)
-        elif isinstance(block, PreActBasicBlock):
-            nn.init.zeros_(block.conv2.weight)
+        out: Tensor = self.relu_last(self.bn_last(super().forward_features(x)))
+        return out
 
 
-__all__ = ["PreActResNet", "ResNet", "ResNetOptions", "Stem"]
+def _drop_block_config(
+    value: DropBlockConfig | Mapping[str, Any] | float | None,
+) -> DropBlockConfig | None:
+    if isinstance(value, Mapping):
+        known = {field.name for field in dataclasses.fields(DropBlockConfig)}
+        for key in value:
+            if key not in known:
+                raise UnknownNameError("drop_block field", key, known)
+        return DropBlockConfig(**value)
+    if value is None or isinstance(value, DropBlockConfig):
+        return value
+    return DropBlockConfig(value)
+
+
+def _check_choices(
+    stem: str, shortcut: str, stride_in: str | None, layers: Sequence[int], widths: Sequence[int]
+) -> None:
+    """Refuse unknown names, and numbers of blocks that do not fit the stages."""
+    for name, value, known in (
+        ("stem", stem, get_args(Stem)),
+        ("shortcut option", shortcut, get_args(Shortcut)),
+        ("stride_in", stride_in or "3x3", get_args(StrideIn)),
+    ):
+        if value not in known:
+            raise UnknownNameError(name, value, known)
+    if len(layers) != len(widths) or not layers:
+        raise InputError(
+            f"layers: expected one number a stage, {len(widths)} for widths {tuple(widths)}, "
+            f"got {tuple(layers)}"
+        )

@@ -16,52 +16,6 @@ name, so that a lesson can change one at a time. All are built for one
 `image_size`; where strides or pooling drop the last pixels, images without those work too.
 """
 
-from __future__ import annotations
-
-from convzoo.models.tutorial.choices import Activation, Init, Padding, Pooling
-from convzoo.models.tutorial.cnn import MODELS as _CNNS
-from convzoo.models.tutorial.cnn import (
-    TutorialCNN,
-    TutorialCNNName,
-    TutorialCNNOptions,
-    cifar2_cnn,
-    cifar_cnn3,
-    cifar_cnn5,
-    mnist_cnn,
-)
-from convzoo.models.tutorial.fully_connected import (
-    MLP,
-    LinearClassifier,
-    LinearClassifierName,
-    LinearClassifierOptions,
-    MLPName,
-    MLPOptions,
-    linear_classifier,
-    mlp,
-)
-from convzoo.models.tutorial.fully_connected import MODELS as _FULLY_CONNECTED
-
-MODELS = (*_FULLY_CONNECTED, *_CNNS)
-
-__all__ = [
-    "MLP",
-    "MODELS",
-    "Activation",
-    "Init",
-    "LinearClassifier",
-    "LinearClassifierName",
-    "LinearClassifierOptions",
-    "MLPName",
-    "MLPOptions",
-    "Padding",
-    "Pooling",
-    "TutorialCNN",
-    "TutorialCNNName",
-    "TutorialCNNOptions",
-    "cifar2_cnn",
-    "cifar_cnn3",
-    "cifar_cnn5",
-    "linear_classifier",
-    "mlp",
-    "mnist_cnn",
-]
+from convzoo.models.tutorial.choices import *
+from convzoo.models.tutorial.cnn import *
+from convzoo.models.tutorial.fully_connected import *

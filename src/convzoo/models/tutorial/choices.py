@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from torch import nn
 
+from convzoo._checks import check_count
 from convzoo._classifier import Classifier
-from convzoo._registry import Paper
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.presets import Preset
+from convzoo.registry import Paper
 
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 Pooling = Literal["max", "avg"]
@@ -87,13 +88,13 @@ def check_sizes(name: str, sizes: Sequence[int]) -> None:
     if not isinstance(sizes, Sequence):
         raise InputError(f"{name}: expected a sequence of integers, got {sizes!r}")
     for size in sizes:
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise InputError(f"{name}: expected integers of at least 1, got {size!r}")
+        check_count(name, size)
 
 
-def resized(base: Preset, size: int | None) -> Preset:
-    """The images' preset, at the size that was asked for."""
-    return base if size is None else base.replace(input_size=size, resize=size)
+def resized(preset: Preset, options: Mapping[str, Any]) -> Preset:
+    """The images' preset, at the `image_size` that was asked for."""
+    size = options.get("image_size")
+    return preset if size is None else preset.replace(input_size=size, resize=size)
 
 
 MNIST_PAPER: Final = Paper(

@@ -5,14 +5,14 @@ None comes from a paper of its own; the package's docstring says where each is f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Final, Literal, NamedTuple, Unpack
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, NamedTuple, Unpack
 
 from torch import Tensor, nn
 
-from convzoo._build import build, option_names
-from convzoo._classifier import Classifier, Stage
-from convzoo._registry import ModelInfo, Paper
+from convzoo._classifier import Classifier
+from convzoo._construct import construct
+from convzoo._contract import Stage
 from convzoo.errors import InputError
 from convzoo.models.tutorial.choices import (
     ACTIVATIONS,
@@ -29,9 +29,8 @@ from convzoo.models.tutorial.choices import (
     resized,
 )
 from convzoo.models.tutorial.fully_connected import MLPOptions
-from convzoo.presets import CIFAR10, MNIST
-
-TutorialCNNName = Literal["mnist_cnn", "cifar2_cnn", "cifar_cnn3", "cifar_cnn5"]
+from convzoo.presets import CIFAR10, MNIST, Preset
+from convzoo.registry import Paper, architecture
 
 
 class _Conv(NamedTuple):
@@ -41,31 +40,6 @@ class _Conv(NamedTuple):
     kernel: int
     stride: int = 1
     pool: bool = False
-
-
-# fmt: off
-_SETTINGS: Final[dict[str, dict[str, Any]]] = {
-    "mnist_cnn": {
-        "convs": (_Conv(32, 3, pool=True),),                            # 28 -> 26 -> 13
-        "hidden": (128,), "in_channels": 1, "image_size": 28,
-    },
-    "cifar2_cnn": {
-        "convs": (_Conv(16, 3, pool=True), _Conv(8, 3, pool=True)),     # 32 -> 16 -> 8
-        "hidden": (32,), "num_classes": 2, "activation": "tanh", "padding": "zeros",
-    },
-    "cifar_cnn3": {
-        "convs": (_Conv(16, 5, 2), _Conv(32, 5, 2), _Conv(64, 5, 2)),   # 32 -> 14 -> 5 -> 1
-        "hidden": (32,),
-    },
-    "cifar_cnn5": {
-        "convs": (
-            _Conv(64, 4, pool=True), _Conv(128, 3, pool=True),          # 32 -> 16 -> 8
-            _Conv(128, 3), _Conv(128, 3), _Conv(128, 3, pool=True),     # 8 -> 4
-        ),
-        "hidden": (512, 256), "padding": "zeros",
-    },
-}
-# fmt: on
 
 
 class TutorialCNNOptions(MLPOptions, total=False):
@@ -106,7 +80,6 @@ class TutorialCNN(Classifier):
     """
 
     head_path: ClassVar[str] = "fc"
-    option_names: ClassVar[frozenset[str]] = option_names(TutorialCNNOptions)
 
     def __init__(
         self,
@@ -168,6 +141,11 @@ class TutorialCNN(Classifier):
         self.stages: tuple[Stage, ...] = tuple(stages)
         self.reset_parameters()
 
+    @classmethod
+    def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
+        """At the size that was asked for."""
+        return resized(preset, options)
+
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> the last map, (B, num_features, h, w)."""
         self._check_input(x)
@@ -199,30 +177,6 @@ def _map_side(convs: Sequence[tuple[int, int, int, bool]], padding: Padding, sid
     return side
 
 
-def mnist_cnn(*, weights: str | None = None, **options: Unpack[TutorialCNNOptions]) -> TutorialCNN:
-    """One convolution of 32 filters, for 28 x 28 digits; 693,962 parameters."""
-    settings, preset = _SETTINGS["mnist_cnn"], resized(MNIST, options.get("image_size"))
-    return build(TutorialCNN, "mnist_cnn", settings, weights, options, preset=preset)
-
-
-def cifar2_cnn(*, weights: str | None = None, **options: Unpack[TutorialCNNOptions]) -> TutorialCNN:
-    """Two convolutions with tanh, for two classes of 32 x 32 pictures; 18,090 parameters."""
-    settings, preset = _SETTINGS["cifar2_cnn"], resized(CIFAR10, options.get("image_size"))
-    return build(TutorialCNN, "cifar2_cnn", settings, weights, options, preset=preset)
-
-
-def cifar_cnn3(*, weights: str | None = None, **options: Unpack[TutorialCNNOptions]) -> TutorialCNN:
-    """Three convolutions with stride 2, for 32 x 32 pictures; 67,722 parameters."""
-    settings, preset = _SETTINGS["cifar_cnn3"], resized(CIFAR10, options.get("image_size"))
-    return build(TutorialCNN, "cifar_cnn3", settings, weights, options, preset=preset)
-
-
-def cifar_cnn5(*, weights: str | None = None, **options: Unpack[TutorialCNNOptions]) -> TutorialCNN:
-    """Five convolutions from 64 filters of 4 x 4 on, for 32 x 32 pictures; 1,702,730 parameters."""
-    settings, preset = _SETTINGS["cifar_cnn5"], resized(CIFAR10, options.get("image_size"))
-    return build(TutorialCNN, "cifar_cnn5", settings, weights, options, preset=preset)
-
-
 _BOOK: Final = Paper(
     "Deep Learning with PyTorch", 2020, "https://www.manning.com/books/deep-learning-with-pytorch"
 )
@@ -233,9 +187,69 @@ _CIFAR: Final = Paper(
 )
 _COURSE: Final = "a course's network; the paper is that of the images"
 
-MODELS: Final = (
-    ModelInfo("mnist_cnn", mnist_cnn, "Tutorial CNN", MNIST_PAPER, (1, 28, 28), _COURSE),
-    ModelInfo("cifar2_cnn", cifar2_cnn, "Tutorial CNN", _BOOK, (3, 32, 32), ""),
-    ModelInfo("cifar_cnn3", cifar_cnn3, "Tutorial CNN", _CIFAR, (3, 32, 32), _COURSE),
-    ModelInfo("cifar_cnn5", cifar_cnn5, "Tutorial CNN", _CIFAR, (3, 32, 32), _COURSE),
+
+@architecture(
+    TutorialCNN,
+    MNIST_PAPER,
+    MNIST,
+    family="Tutorial CNN",
+    departs=_COURSE,
+    convs=(_Conv(32, 3, pool=True),),  # 28 -> 26 -> 13
+    hidden=(128,),
+    in_channels=1,
+    image_size=28,
 )
+def mnist_cnn(*, weights: str | None = None, **options: Unpack[TutorialCNNOptions]) -> TutorialCNN:
+    """One convolution of 32 filters, for 28 x 28 digits; 693,962 parameters."""
+    return construct(mnist_cnn, weights, options)
+
+
+@architecture(
+    TutorialCNN,
+    _BOOK,
+    CIFAR10,
+    family="Tutorial CNN",
+    convs=(_Conv(16, 3, pool=True), _Conv(8, 3, pool=True)),  # 32 -> 16 -> 8
+    hidden=(32,),
+    num_classes=2,
+    activation="tanh",
+    padding="zeros",
+)
+def cifar2_cnn(*, weights: str | None = None, **options: Unpack[TutorialCNNOptions]) -> TutorialCNN:
+    """Two convolutions with tanh, for two classes of 32 x 32 pictures; 18,090 parameters."""
+    return construct(cifar2_cnn, weights, options)
+
+
+@architecture(
+    TutorialCNN,
+    _CIFAR,
+    CIFAR10,
+    family="Tutorial CNN",
+    departs=_COURSE,
+    convs=(_Conv(16, 5, 2), _Conv(32, 5, 2), _Conv(64, 5, 2)),  # 32 -> 14 -> 5 -> 1
+    hidden=(32,),
+)
+def cifar_cnn3(*, weights: str | None = None, **options: Unpack[TutorialCNNOptions]) -> TutorialCNN:
+    """Three convolutions with stride 2, for 32 x 32 pictures; 67,722 parameters."""
+    return construct(cifar_cnn3, weights, options)
+
+
+@architecture(
+    TutorialCNN,
+    _CIFAR,
+    CIFAR10,
+    family="Tutorial CNN",
+    departs=_COURSE,
+    convs=(
+        _Conv(64, 4, pool=True),  # 32 -> 16
+        _Conv(128, 3, pool=True),  # 16 -> 8
+        _Conv(128, 3),
+        _Conv(128, 3),
+        _Conv(128, 3, pool=True),  # 8 -> 4
+    ),
+    hidden=(512, 256),
+    padding="zeros",
+)
+def cifar_cnn5(*, weights: str | None = None, **options: Unpack[TutorialCNNOptions]) -> TutorialCNN:
+    """Five convolutions from 64 filters of 4 x 4 on, for 32 x 32 pictures; 1,702,730 parameters."""
+    return construct(cifar_cnn5, weights, options)

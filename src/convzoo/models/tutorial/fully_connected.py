@@ -8,15 +8,16 @@ Both start as PyTorch initialises, from U(-1 / sqrt(F), 1 / sqrt(F)) of F inputs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Final, Literal, Unpack
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from convzoo._build import BuildOptions, build, option_names
-from convzoo._classifier import Classifier, Stage
-from convzoo._registry import ModelInfo
+from convzoo._build import BuildOptions
+from convzoo._classifier import Classifier
+from convzoo._construct import construct
+from convzoo._contract import Stage
 from convzoo.models.tutorial.choices import (
     MNIST_PAPER,
     Activation,
@@ -27,10 +28,8 @@ from convzoo.models.tutorial.choices import (
     reset,
     resized,
 )
-from convzoo.presets import MNIST
-
-LinearClassifierName = Literal["linear_classifier"]
-MLPName = Literal["mlp"]
+from convzoo.presets import MNIST, Preset
+from convzoo.registry import architecture
 
 
 class LinearClassifierOptions(BuildOptions, total=False):
@@ -71,7 +70,6 @@ class LinearClassifier(Classifier):
     """
 
     head_path: ClassVar[str] = "fc"
-    option_names: ClassVar[frozenset[str]] = option_names(LinearClassifierOptions)
 
     def __init__(
         self,
@@ -91,6 +89,11 @@ class LinearClassifier(Classifier):
         self.min_size: int = image_size
         self.max_size: int | None = image_size
         self.stages: tuple[Stage, ...] = (Stage("pixels", "pixels", in_channels, 1),)
+
+    @classmethod
+    def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
+        """At the size that was asked for."""
+        return resized(preset, options)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The image itself, (B, in_channels, H, W)."""
@@ -128,7 +131,6 @@ class MLP(Classifier):
     """
 
     head_path: ClassVar[str] = "fc"
-    option_names: ClassVar[frozenset[str]] = option_names(MLPOptions)
 
     def __init__(
         self,
@@ -161,6 +163,11 @@ class MLP(Classifier):
         self.stages: tuple[Stage, ...] = (Stage("hidden", "hidden", sizes[-1], image_size),)
         self.reset_parameters()
 
+    @classmethod
+    def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
+        """At the size that was asked for."""
+        return resized(preset, options)
+
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> the last hidden layer, (B, hidden[-1], 1, 1)."""
         self._check_input(x)
@@ -177,34 +184,26 @@ class MLP(Classifier):
         reset(self, self.init, self.activation)
 
 
+@architecture(
+    LinearClassifier,
+    MNIST_PAPER,
+    MNIST,
+    family="Linear classifier",
+    departs="PyTorch's initialisation",
+)
 def linear_classifier(
     *, weights: str | None = None, **options: Unpack[LinearClassifierOptions]
 ) -> LinearClassifier:
     """A linear classifier of 28 x 28 digits; 7,850 parameters."""
-    preset = resized(MNIST, options.get("image_size"))
-    return build(LinearClassifier, "linear_classifier", {}, weights, options, preset=preset)
+    return construct(linear_classifier, weights, options)
 
 
+@architecture(
+    MLP,
+    MNIST_PAPER,
+    MNIST,
+    departs="leaky ReLU instead of the paper's scaled tanh, PyTorch's initialisation",
+)
 def mlp(*, weights: str | None = None, **options: Unpack[MLPOptions]) -> MLP:
     """A perceptron 784-300-100-10 with leaky ReLU, for 28 x 28 digits; 266,610 parameters."""
-    return build(MLP, "mlp", {}, weights, options, preset=resized(MNIST, options.get("image_size")))
-
-
-MODELS: Final = (
-    ModelInfo(
-        "linear_classifier",
-        linear_classifier,
-        "Linear classifier",
-        MNIST_PAPER,
-        (1, 28, 28),
-        "PyTorch's initialisation",
-    ),
-    ModelInfo(
-        "mlp",
-        mlp,
-        "MLP",
-        MNIST_PAPER,
-        (1, 28, 28),
-        "leaky ReLU instead of the paper's scaled tanh, PyTorch's initialisation",
-    ),
-)
+    return construct(mlp, weights, options)

@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from convzoo._classifier import Classifier, Stage
+from convzoo._classifier import Classifier
+from convzoo._contract import Stage
 from convzoo._heads import DropoutConv2d, DropoutLinear
 from convzoo.errors import InputError
 from convzoo.models.vgg.network import VGG

@@ -1,22 +1,50 @@
-"""The network itself: blocks of convolutions and three fully connected layers."""
+"""VGG: 3 x 3 convolutions only, 11 to 19 layers deep.
+
+Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014
+(arXiv:1409.1556), configurations A, A-LRN, B, C, D and E. State-dict keys and shapes are
+torchvision's where it has the network.
+
+Where this departs from the paper:
+
+- The default initialisation is torchvision's: He's normal rule by fan-out in the convolutions,
+  N(0, 0.01) in the linear layers. `paper_init=True` is the paper's N(0, 0.1), a variance of 0.01
+  (often misread as a standard deviation of 0.01). The paper starts only configuration A from it,
+  and the deeper ones from A's first four convolutions and fully connected layers: class scores
+  begin at some 1e6 in `vgg11` and 1e8 in `vgg16`.
+- The `_bn` forms, with batch normalisation after every convolution, came later (2015).
+- Other image sizes than 224 pixels are pooled to 7 x 7 before the fully connected layers. The
+  paper evaluates larger images densely: `to_fully_convolutional` does that.
+- Presets divide by the standard deviation; the paper subtracts the mean only.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from convzoo._build import BuildOptions, option_names, small_images
+from convzoo import _tags
+from convzoo._build import BuildOptions
 from convzoo._checks import check_probability
-from convzoo._classifier import Classifier, Stage
+from convzoo._classifier import Classifier
+from convzoo._construct import construct
+from convzoo._contract import Stage
 from convzoo.errors import InputError
 from convzoo.layers import LocalResponseNorm
-from convzoo.presets import Preset
+from convzoo.presets import IMAGENET, Preset
+from convzoo.registry import Paper, architecture
 
 _WIDTHS: Final = (64, 128, 256, 512, 512)  # filters of each block
 _HIDDEN: Final = 4096  # units of fc6 and fc7
+
+# Kernel sizes of each block's convolutions; max pooling 2 x 2 ends a block.
+_A: Final = ((3,), (3,), (3, 3), (3, 3), (3, 3))
+_B: Final = ((3, 3), (3, 3), (3, 3), (3, 3), (3, 3))
+_C: Final = ((3, 3), (3, 3), (3, 3, 1), (3, 3, 1), (3, 3, 1))
+_D: Final = ((3, 3), (3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3))
+_E: Final = ((3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3))
 
 
 class VGGOptions(BuildOptions, total=False):
@@ -63,7 +91,6 @@ class VGG(Classifier):
     """
 
     head_path: ClassVar[str] = "classifier.6"
-    option_names: ClassVar[frozenset[str]] = option_names(VGGOptions)
 
     def __init__(
         self,
@@ -124,7 +151,7 @@ class VGG(Classifier):
     @classmethod
     def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
         """With a smaller grid, images that fill it."""
-        return small_images(preset, 32 * options["grid"]) if "grid" in options else preset
+        return preset.small_images(32 * options["grid"]) if "grid" in options else preset
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, 512, H / 32, W / 32)."""
@@ -154,3 +181,72 @@ class VGG(Classifier):
                     nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+
+
+_PAPER: Final = Paper(
+    "Very Deep Convolutional Networks for Large-Scale Image Recognition",
+    2014,
+    "https://arxiv.org/abs/1409.1556",
+)
+_INIT: Final = "initialised as torchvision does; paper_init=True for the paper's"
+_BN: Final = "batch normalisation, which the paper does not have; initialised as torchvision does"
+
+
+@architecture(VGG, _PAPER, IMAGENET, departs=_INIT, blocks=_A)
+def vgg11(*, weights: _tags.Vgg11 | str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-11, configuration A; 132,863,336 parameters, 7.61 G multiply-adds."""
+    return construct(vgg11, weights, options)
+
+
+@architecture(VGG, _PAPER, IMAGENET, departs=_INIT, blocks=_A, local_response_norm=True)
+def vgg11_lrn(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-11 with local response normalisation, configuration A-LRN; 132,863,336 parameters."""
+    return construct(vgg11_lrn, weights, options)
+
+
+@architecture(VGG, _PAPER, IMAGENET, departs=_INIT, blocks=_B)
+def vgg13(*, weights: _tags.Vgg13 | str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-13, configuration B; 133,047,848 parameters, 11.31 G multiply-adds."""
+    return construct(vgg13, weights, options)
+
+
+@architecture(VGG, _PAPER, IMAGENET, departs=_INIT, blocks=_C)
+def vgg16_1x1(*, weights: str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-16 with 1 x 1 convolutions, configuration C; 133,638,952 parameters."""
+    return construct(vgg16_1x1, weights, options)
+
+
+@architecture(VGG, _PAPER, IMAGENET, departs=_INIT, blocks=_D)
+def vgg16(*, weights: _tags.Vgg16 | str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-16, configuration D; 138,357,544 parameters, 15.47 G multiply-adds."""
+    return construct(vgg16, weights, options)
+
+
+@architecture(VGG, _PAPER, IMAGENET, departs=_INIT, blocks=_E)
+def vgg19(*, weights: _tags.Vgg19 | str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-19, configuration E; 143,667,240 parameters, 19.63 G multiply-adds."""
+    return construct(vgg19, weights, options)
+
+
+@architecture(VGG, _PAPER, IMAGENET, departs=_BN, blocks=_A, batch_norm=True)
+def vgg11_bn(*, weights: _tags.Vgg11Bn | str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-11 with batch normalisation; 132,868,840 parameters, 7.61 G multiply-adds."""
+    return construct(vgg11_bn, weights, options)
+
+
+@architecture(VGG, _PAPER, IMAGENET, departs=_BN, blocks=_B, batch_norm=True)
+def vgg13_bn(*, weights: _tags.Vgg13Bn | str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-13 with batch normalisation; 133,053,736 parameters, 11.31 G multiply-adds."""
+    return construct(vgg13_bn, weights, options)
+
+
+@architecture(VGG, _PAPER, IMAGENET, departs=_BN, blocks=_D, batch_norm=True)
+def vgg16_bn(*, weights: _tags.Vgg16Bn | str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-16 with batch normalisation; 138,365,992 parameters, 15.47 G multiply-adds."""
+    return construct(vgg16_bn, weights, options)
+
+
+@architecture(VGG, _PAPER, IMAGENET, departs=_BN, blocks=_E, batch_norm=True)
+def vgg19_bn(*, weights: _tags.Vgg19Bn | str | None = None, **options: Unpack[VGGOptions]) -> VGG:
+    """VGG-19 with batch normalisation; 143,678,248 parameters, 19.63 G multiply-adds."""
+    return construct(vgg19_bn, weights, options)

@@ -1,21 +1,52 @@
-"""GoogLeNet with and without auxiliary heads; `googlenet` says what it is and where it departs."""
+"""GoogLeNet: nine Inception modules, 22 layers, global average pooling, one linear layer.
+
+Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke, Rabinovich, "Going Deeper with
+Convolutions", 2014 (arXiv:1409.4842).
+
+`googlenet_2014` is the paper's network: true 5x5 convolutions, local response normalisation,
+biases, no batch normalisation. Where the paper is silent or departed from:
+
+- LRN has the numbers of Caffe's replication (window 5, alpha 1e-4 over the window's mean, beta
+  0.75, k 1); the paper gives none.
+- Initialisation is Caffe's too: uniform with variance 1 / fan-in, biases 0.2, those of the three
+  classifiers 0. With it the network trains without batch normalisation.
+- An auxiliary head pools 5x5 with stride 3 where that gives the 4x4 it needs (maps of 14 to 16,
+  images of 209 to 256 pixels), and elsewhere adaptively to 4x4, so that any size trains.
+
+`googlenet` is torchvision's network, for its weights; it departs from the paper in that
+
+- batch normalisation (eps 1e-3) follows every convolution, in place of its bias; there is no LRN;
+- the "5x5" branch of every module is a 3x3 (github.com/pytorch/vision/issues/906);
+- the last max pooling is 2x2 instead of 3x3;
+- dropout is 0.2 instead of 0.4 (0.7 in the auxiliary heads, as in the paper);
+- the auxiliary heads pool adaptively to 4x4 at every size;
+- weights start normal with standard deviation 0.01. (torchvision truncates at 200 standard
+  deviations, which is the normal distribution but slower.)
+
+torchvision scales ImageNet-normalised images to [-1, 1] inside the network when it comes with its
+weights (`transform_input`). Here that is the preset's affair: see `fold_input_affine`.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Unpack, overload
 
 import torch
 from torch import Tensor, nn
 
-from convzoo._build import BuildOptions, option_names, small_images
-from convzoo._classifier import Classifier, Stage
+from convzoo import _tags
+from convzoo._build import BuildOptions
+from convzoo._classifier import Classifier
+from convzoo._construct import construct
+from convzoo._contract import Stage
 from convzoo.errors import UnknownNameError
 from convzoo.layers import LocalResponseNorm
 from convzoo.models.inception.auxiliary import GOOGLENET_AUX_WEIGHT, GoogLeNetAux, GoogLeNetOutput
 from convzoo.models.inception.blocks import ConvUnit, InceptionReduced
-from convzoo.presets import Preset
+from convzoo.presets import IMAGENET, Preset
+from convzoo.registry import Paper, architecture
 
 GoogLeNetStem = Literal["imagenet", "small"]
 """`"imagenet"`: 7x7 convolution with stride 2 and two poolings with stride 2 before the first
@@ -73,7 +104,6 @@ class GoogLeNet(Classifier):
     # Named here, so that a checkpoint may hold them where the network does not.
     aux_head_paths: ClassVar[tuple[str, ...]] = ("aux1.fc2", "aux2.fc2")
     aux_weight: ClassVar[float] = GOOGLENET_AUX_WEIGHT
-    option_names: ClassVar[frozenset[str]] = option_names(GoogLeNetOptions) | {"aux_heads"}
 
     def __init__(
         self,
@@ -103,14 +133,12 @@ class GoogLeNet(Classifier):
                 inplace=inplace,
             )
 
-        def halve() -> nn.Module:
+        def halve() -> nn.MaxPool2d:
             # Without padding but with the last window kept: 112 -> 56 -> 28 -> 14 -> 7.
             return nn.MaxPool2d(3, stride=2, ceil_mode=True)
 
-        def norm() -> nn.Module:
-            if batch_norm:
-                return nn.Identity()
-            return LocalResponseNorm(5, 1e-4, 0.75, 1.0, alpha_mode="mean")
+        def norm() -> LocalResponseNorm | None:
+            return None if batch_norm else LocalResponseNorm(5, 1e-4, 0.75, 1.0, alpha_mode="mean")
 
         def inception(channels: int, name: str) -> InceptionReduced:
             return InceptionReduced(
@@ -119,15 +147,15 @@ class GoogLeNet(Classifier):
 
         large = stem == "imagenet"
         self.conv1: ConvUnit = conv(in_channels, 64, 7, 2) if large else conv(in_channels, 64, 3)
-        self.maxpool1: nn.Module | nn.Identity = halve() if large else nn.Identity()
-        self.norm1: nn.Module = norm()
+        self.maxpool1: nn.MaxPool2d | None = halve() if large else None
+        self.norm1: LocalResponseNorm | None = norm()
         self.conv2: ConvUnit = conv(64, 64, 1)
         self.conv3: ConvUnit = conv(64, 192, 3)
-        self.norm2: nn.Module = norm()
-        self.maxpool2: nn.Module | nn.Identity = halve() if large else nn.Identity()
+        self.norm2: LocalResponseNorm | None = norm()
+        self.maxpool2: nn.MaxPool2d | None = halve() if large else None
         self.inception3a: InceptionReduced = inception(192, "inception3a")
         self.inception3b: InceptionReduced = inception(256, "inception3b")
-        self.maxpool3: nn.Module = halve()
+        self.maxpool3: nn.MaxPool2d = halve()
         self.inception4a: InceptionReduced = inception(480, "inception4a")
         self.inception4b: InceptionReduced = inception(512, "inception4b")
         self.inception4c: InceptionReduced = inception(512, "inception4c")
@@ -164,7 +192,7 @@ class GoogLeNet(Classifier):
     @classmethod
     def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
         """With the small stem, images of 32 pixels; otherwise the usual ones."""
-        return small_images(preset) if options.get("stem") == "small" else preset
+        return preset.small_images() if options.get("stem") == "small" else preset
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, 1024, H / 32, W / 32) with the usual stem."""
@@ -173,9 +201,10 @@ class GoogLeNet(Classifier):
     # Sizes are those of the usual stem; with the small one they are eight times as large.
     def _to_4a(self, x: Tensor) -> Tensor:
         self._check_input(x)
-        x = self.norm1(self.maxpool1(self.conv1(x)))  # (B, 64, H / 4, W / 4)
-        x = self.norm2(self.conv3(self.conv2(x)))  # (B, 192, H / 4, W / 4)
-        x = self.maxpool2(x)  # (B, 192, H / 8, W / 8)
+        x = self.conv1(x)  # (B, 64, H / 2, W / 2)
+        x = _maybe(self.norm1, _maybe(self.maxpool1, x))  # (B, 64, H / 4, W / 4)
+        x = self.conv3(self.conv2(x))  # (B, 192, H / 4, W / 4)
+        x = _maybe(self.maxpool2, _maybe(self.norm2, x))  # (B, 192, H / 8, W / 8)
         x = self.inception3b(self.inception3a(x))  # (B, 480, H / 8, W / 8)
         return self.inception4a(self.maxpool3(x))  # (B, 512, H / 16, W / 16)
 
@@ -270,3 +299,85 @@ class GoogLeNetWithAux(GoogLeNet):
         def __call__(self, x: Tensor) -> Tensor | GoogLeNetOutput:  # type: ignore[override]
             """Images (B, in_channels, H, W) -> scores, in training of every head."""
             ...
+
+
+def _maybe(layer: nn.Module | None, x: Tensor) -> Tensor:
+    """What a layer makes of `x`, where the network has that layer."""
+    return x if layer is None else layer(x)
+
+
+_PAPER: Final = Paper("Going Deeper with Convolutions", 2014, "https://arxiv.org/abs/1409.4842")
+
+
+@overload
+def googlenet(
+    *,
+    weights: _tags.Googlenet | str | None = None,
+    aux_heads: Literal[False] = False,
+    **options: Unpack[GoogLeNetOptions],
+) -> GoogLeNet: ...
+@overload
+def googlenet(
+    *,
+    weights: _tags.Googlenet | str | None = None,
+    aux_heads: Literal[True],
+    **options: Unpack[GoogLeNetOptions],
+) -> GoogLeNetWithAux: ...
+@overload
+def googlenet(
+    *,
+    weights: _tags.Googlenet | str | None = None,
+    aux_heads: bool,
+    **options: Unpack[GoogLeNetOptions],
+) -> GoogLeNet | GoogLeNetWithAux: ...
+@architecture(
+    GoogLeNet,
+    _PAPER,
+    IMAGENET,
+    departs="batch normalisation for LRN and biases, 3x3 in the 5x5 branch, last pooling 2x2, "
+    "dropout 0.2, adaptive pooling in the auxiliary heads, normal weights of 0.01 (all "
+    "torchvision's)",
+    with_aux=GoogLeNetWithAux,
+    batch_norm=True,
+    kernel5=3,
+    pool4=2,
+    dropout=0.2,
+)
+def googlenet(
+    *,
+    weights: _tags.Googlenet | str | None = None,
+    aux_heads: bool = False,
+    **options: Unpack[GoogLeNetOptions],
+) -> GoogLeNet:
+    """GoogLeNet as in torchvision, with BN; 6,624,904 parameters, 1.50 G multiply-adds."""
+    return construct(googlenet, weights, {**options, "aux_heads": aux_heads})
+
+
+@overload
+def googlenet_2014(
+    *,
+    weights: str | None = None,
+    aux_heads: Literal[False] = False,
+    **options: Unpack[GoogLeNetOptions],
+) -> GoogLeNet: ...
+@overload
+def googlenet_2014(
+    *, weights: str | None = None, aux_heads: Literal[True], **options: Unpack[GoogLeNetOptions]
+) -> GoogLeNetWithAux: ...
+@overload
+def googlenet_2014(
+    *, weights: str | None = None, aux_heads: bool, **options: Unpack[GoogLeNetOptions]
+) -> GoogLeNet | GoogLeNetWithAux: ...
+@architecture(
+    GoogLeNet,
+    _PAPER,
+    IMAGENET,
+    departs="LRN and initialisation of Caffe's replication, which the paper leaves open; adaptive "
+    "pooling in the auxiliary heads outside 209 to 256 pixels",
+    with_aux=GoogLeNetWithAux,
+)
+def googlenet_2014(
+    *, weights: str | None = None, aux_heads: bool = False, **options: Unpack[GoogLeNetOptions]
+) -> GoogLeNet:
+    """GoogLeNet as in the paper, with LRN; 6,998,552 parameters, 1.58 G multiply-adds."""
+    return construct(googlenet_2014, weights, {**options, "aux_heads": aux_heads})

@@ -23,19 +23,20 @@ folds another preset's into the first convolution.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Unpack, overload
+from typing import TYPE_CHECKING, ClassVar, Literal, Unpack, overload
 
 import torch
 from torch import Tensor, nn
 
-from convzoo._build import BuildOptions, option_names
-from convzoo._classifier import Classifier, Stage
-from convzoo._registry import ModelInfo, Paper
+from convzoo import _tags
+from convzoo._build import BuildOptions
+from convzoo._classifier import Classifier
+from convzoo._construct import construct
+from convzoo._contract import Stage
 from convzoo.models.inception.auxiliary import (
     INCEPTION_V3_AUX_WEIGHT,
     InceptionV3Aux,
     InceptionV3Output,
-    build_with_or_without,
 )
 from convzoo.models.inception.blocks import (
     ConvUnit,
@@ -46,13 +47,7 @@ from convzoo.models.inception.blocks import (
     InceptionE,
 )
 from convzoo.presets import INCEPTION
-
-if TYPE_CHECKING:
-    from convzoo.weights._tags import (
-        InceptionV3Tag,
-    )
-
-InceptionV3Name = Literal["inception_v3"]
+from convzoo.registry import Paper, architecture
 
 
 class InceptionV3Options(BuildOptions, total=False):
@@ -65,9 +60,6 @@ class InceptionV3Options(BuildOptions, total=False):
     """Probability of dropping an input of the last layer, 0.5 unless given."""
     inplace: bool
     """Let ReLU overwrite its input; False for hooks that look at it."""
-
-
-_SETTINGS: Final[dict[InceptionV3Name, dict[str, Any]]] = {"inception_v3": {}}
 
 
 class InceptionV3(Classifier):
@@ -84,7 +76,6 @@ class InceptionV3(Classifier):
     # Named here, so that a checkpoint may hold it where the network does not.
     aux_head_paths: ClassVar[tuple[str, ...]] = ("AuxLogits.fc",)
     aux_weight: ClassVar[float] = INCEPTION_V3_AUX_WEIGHT
-    option_names: ClassVar[frozenset[str]] = option_names(InceptionV3Options) | {"aux_heads"}
 
     # The convolutions that stride pad nothing: 75 -> 37 -> 35 -> 17 -> 15 -> 7 -> 3 -> 1.
     min_size = 75
@@ -228,57 +219,42 @@ class InceptionV3WithAux(InceptionV3):
 @overload
 def inception_v3(
     *,
-    weights: InceptionV3Tag | str | None = None,
+    weights: _tags.InceptionV3 | str | None = None,
     aux_heads: Literal[False] = False,
     **options: Unpack[InceptionV3Options],
 ) -> InceptionV3: ...
 @overload
 def inception_v3(
     *,
-    weights: InceptionV3Tag | str | None = None,
+    weights: _tags.InceptionV3 | str | None = None,
     aux_heads: Literal[True],
     **options: Unpack[InceptionV3Options],
 ) -> InceptionV3WithAux: ...
 @overload
 def inception_v3(
     *,
-    weights: InceptionV3Tag | str | None = None,
+    weights: _tags.InceptionV3 | str | None = None,
     aux_heads: bool,
     **options: Unpack[InceptionV3Options],
 ) -> InceptionV3 | InceptionV3WithAux: ...
+@architecture(
+    InceptionV3,
+    Paper(
+        "Rethinking the Inception Architecture for Computer Vision",
+        2015,
+        "https://arxiv.org/abs/1512.00567",
+    ),
+    INCEPTION,
+    family="Inception-v3",
+    departs="the network the authors released, whose stem is not that of the paper's Table 1; "
+    "initialised as torchvision does; adaptive pooling in the auxiliary head under 299 pixels",
+    with_aux=InceptionV3WithAux,
+)
 def inception_v3(
     *,
-    weights: InceptionV3Tag | str | None = None,
+    weights: _tags.InceptionV3 | str | None = None,
     aux_heads: bool = False,
     **options: Unpack[InceptionV3Options],
 ) -> InceptionV3:
     """Inception-v3 as released; 23,834,568 parameters, 5.71 G multiply-adds."""
-    return build_with_or_without(
-        InceptionV3,
-        InceptionV3WithAux,
-        aux_heads,
-        "inception_v3",
-        _SETTINGS["inception_v3"],
-        weights,
-        options,
-        preset=INCEPTION,
-    )
-
-
-_PAPER: Final = Paper(
-    "Rethinking the Inception Architecture for Computer Vision",
-    2015,
-    "https://arxiv.org/abs/1512.00567",
-)
-
-MODELS: Final = (
-    ModelInfo(
-        "inception_v3",
-        inception_v3,
-        "Inception-v3",
-        _PAPER,
-        (3, 299, 299),
-        "the network the authors released, whose stem is not that of the paper's Table 1; "
-        "initialised as torchvision does; adaptive pooling in the auxiliary head under 299 pixels",
-    ),
-)
+    return construct(inception_v3, weights, {**options, "aux_heads": aux_heads})

@@ -30,26 +30,21 @@ initialisation.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, NamedTuple, Unpack
+from typing import ClassVar, Final, Literal, NamedTuple, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from convzoo._build import BuildOptions, build, option_names
+from convzoo import _tags
+from convzoo._build import BuildOptions
 from convzoo._checks import check_probability
-from convzoo._classifier import Classifier, Stage
-from convzoo._registry import ModelInfo, Paper
+from convzoo._classifier import Classifier
+from convzoo._construct import construct
+from convzoo._contract import Stage
 from convzoo.errors import InputError
 from convzoo.layers import LocalResponseNorm
 from convzoo.presets import IMAGENET
-
-if TYPE_CHECKING:
-    from convzoo.weights._tags import (
-        AlexnetTag,
-    )
-
-AlexNetName = Literal["alexnet"]
-AlexNet2012Name = Literal["alexnet_2012"]
+from convzoo.registry import Paper, architecture
 
 
 class _Conv(NamedTuple):
@@ -121,7 +116,6 @@ class AlexNet(Classifier):
     """
 
     head_path: ClassVar[str] = "classifier.6"
-    option_names: ClassVar[frozenset[str]] = option_names(AlexNetOptions)
     min_size = 63  # smaller images leave nothing for the last pooling
 
     def __init__(
@@ -133,7 +127,7 @@ class AlexNet(Classifier):
         inplace: bool = True,
     ) -> None:
         super().__init__()
-        _check_dropout(dropout)
+        check_probability("dropout", dropout)
         layers: list[nn.Module] = []
         stages: list[Stage] = []
         channels, reached = in_channels, 1
@@ -230,7 +224,6 @@ class AlexNet2012(Classifier):
     """
 
     head_path: ClassVar[str] = "fc8"
-    option_names: ClassVar[frozenset[str]] = option_names(AlexNet2012Options)
     min_size = 64  # smaller images leave nothing for the last pooling
 
     def __init__(
@@ -243,7 +236,7 @@ class AlexNet2012(Classifier):
         inplace: bool = True,
     ) -> None:
         super().__init__()
-        _check_dropout(dropout)
+        check_probability("dropout", dropout)
         if towers not in (1, 2):
             raise InputError(f"towers: expected 1 or 2, got {towers!r}")
         self.towers: int = towers
@@ -312,48 +305,37 @@ class AlexNet2012(Classifier):
                 nn.init.constant_(layer.bias, bias)
 
 
+@architecture(
+    AlexNet,
+    Paper(
+        "One weird trick for parallelizing convolutional neural networks",
+        2014,
+        "https://arxiv.org/abs/1404.5997",
+    ),
+    IMAGENET,
+    departs="256 filters in conv4, no normalisation, dropout before the fully connected layers, "
+    "PyTorch's initialisation",
+)
 def alexnet(
-    *, weights: AlexnetTag | str | None = None, **options: Unpack[AlexNetOptions]
+    *, weights: _tags.Alexnet | str | None = None, **options: Unpack[AlexNetOptions]
 ) -> AlexNet:
     """AlexNet in one tower, torchvision's; 61,100,840 parameters, 714 M multiply-adds."""
-    return build(AlexNet, "alexnet", {}, weights, options, preset=IMAGENET)
+    return construct(alexnet, weights, options)
 
 
+@architecture(
+    AlexNet2012,
+    Paper(
+        "ImageNet Classification with Deep Convolutional Neural Networks",
+        2012,
+        "https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks",
+    ),
+    IMAGENET,
+    family="AlexNet",
+    departs="both towers on one device; local response normalisation stays inside a tower",
+)
 def alexnet_2012(
     *, weights: str | None = None, **options: Unpack[AlexNet2012Options]
 ) -> AlexNet2012:
     """AlexNet as in the paper, in two towers; 60,965,224 parameters, 724 M multiply-adds."""
-    return build(AlexNet2012, "alexnet_2012", {}, weights, options, preset=IMAGENET)
-
-
-def _check_dropout(dropout: float) -> None:
-    check_probability("dropout", dropout)
-
-
-MODELS: Final = (
-    ModelInfo(
-        "alexnet",
-        alexnet,
-        "AlexNet",
-        Paper(
-            "One weird trick for parallelizing convolutional neural networks",
-            2014,
-            "https://arxiv.org/abs/1404.5997",
-        ),
-        (3, 224, 224),
-        "256 filters in conv4, no normalisation, dropout before the fully connected layers, "
-        "PyTorch's initialisation",
-    ),
-    ModelInfo(
-        "alexnet_2012",
-        alexnet_2012,
-        "AlexNet",
-        Paper(
-            "ImageNet Classification with Deep Convolutional Neural Networks",
-            2012,
-            "https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks",
-        ),
-        (3, 224, 224),
-        "both towers on one device; local response normalisation stays inside a tower",
-    ),
-)
+    return construct(alexnet_2012, weights, options)

@@ -1,0 +1,244 @@
+"""The contract that every network of the zoo keeps.
+
+A network is an ordinary `torch.nn.Module` that can be asked, in the same way for every
+architecture, for its feature map, its head, its stages and the input it accepts. Nothing here knows
+of the Hub: [Classifier][convzoo.Classifier] adds how a network is kept and fetched.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from torch import Tensor, nn
+from torch.fx import Proxy
+
+from convzoo._heads import head_width, new_head
+from convzoo.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from convzoo.presets import Preset
+
+
+class Stage(NamedTuple):
+    """A named place in a network where the feature map can be read.
+
+    Attributes:
+        name: The stage's name, e.g. `"layer3"` in a ResNet.
+        module: Path of the submodule whose output is the stage's feature map.
+        channels: Channels of that feature map.
+        stride: Input pixels per step of the feature map, along either axis.
+    """
+
+    name: str
+    module: str
+    channels: int
+    stride: int
+
+
+class Contract(nn.Module, ABC):
+    """What a network that scores the classes of an image promises.
+
+    Subclasses set `head_path`, `in_channels`, `num_features`, `min_size` and `stages`, and
+    implement `forward_features`, `forward_head` and `reset_parameters`. Submodules are registered
+    in the order in which they run, so that "everything up to `layer3`" has a meaning.
+
+    Attributes:
+        head_path: Path of the last layer, the one that scores the classes.
+        aux_head_paths: Paths of the last layers of auxiliary heads, where there are any.
+        in_channels: Channels of the input image.
+        num_features: Channels of what `forward_features` returns.
+        min_size: Smallest side of an input image in pixels.
+        max_size: Largest side, or None where any larger image will do.
+        stages: The places where the feature map can be read, in the order they run.
+        preset: How images become inputs; it travels with the weights.
+        labels: The classes' names in the order of the scores, where they are known.
+        architecture: The name of the builder that made the network, or None.
+        options: The options that builder was given, for saving and loading.
+        provenance: Where the weights come from, for the model card; empty for fresh ones.
+    """
+
+    head_path: ClassVar[str]
+    aux_head_paths: ClassVar[tuple[str, ...]] = ()
+
+    in_channels: int
+    num_features: int
+    min_size: int
+    max_size: int | None = None
+    stages: tuple[Stage, ...]
+    preset: Preset | None = None
+    labels: tuple[str, ...] | None = None
+    architecture: str | None = None
+    options: Mapping[str, object] = {}
+    provenance: Mapping[str, object] = {}
+
+    @abstractmethod
+    def forward_features(self, x: Tensor) -> Tensor:
+        """The last feature map, before any global pooling.
+
+        Args:
+            x: Images, (B, in_channels, H, W), with H and W at least `min_size`.
+
+        Returns:
+            The feature map, (B, num_features, h, w).
+        """
+
+    @abstractmethod
+    def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
+        """Score a feature map.
+
+        Args:
+            f: What `forward_features` returned, (B, num_features, h, w).
+            pre_logits: Stop before the last layer and return its input.
+
+        Returns:
+            The class scores, (B, num_classes); or the last layer's input, (B, D).
+        """
+
+    @abstractmethod
+    def reset_parameters(self) -> None:
+        """Fill every parameter and buffer afresh, as a newly built network has them."""
+
+    @classmethod
+    def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
+        """How images become inputs under the given options of a builder.
+
+        Args:
+            preset: The family's usual preset.
+            options: What the builder was given.
+
+        Returns:
+            `preset`, unless an option makes the network one for other images.
+        """
+        del options
+        return preset
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, in_channels, H, W) -> class scores (B, num_classes)."""
+        return self.forward_head(self.forward_features(x))
+
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor) -> Tensor:
+            """Images (B, in_channels, H, W) -> class scores (B, num_classes)."""
+            ...
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the network scores."""
+        return head_width(self.get_submodule(self.head_path), f"net.{self.head_path}")
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            if name == "num_classes":
+                # Python comes here once the property has failed, and torch would forget why.
+                return head_width(self.get_submodule(self.head_path), f"net.{self.head_path}")
+            return super().__getattr__(name)
+
+    def intermediates(self, x: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """The feature maps of the named stages.
+
+        Hooks of your own still fire, and gradients flow through what is returned. Runs in eager
+        mode.
+
+        Args:
+            x: Images, (B, in_channels, H, W).
+            names: Stages to read; None means all of them.
+
+        Returns:
+            Stage name -> feature map (B, channels, H / stride, W / stride), in running order.
+
+        Raises:
+            UnknownNameError: A name is not one of `stages`.
+
+        Examples:
+            >>> import torch, convzoo
+            >>> net = convzoo.cifar_resnet20()
+            >>> maps = net.intermediates(torch.zeros(1, 3, 32, 32), ["layer1", "layer3"])
+            >>> {name: tuple(f.shape) for name, f in maps.items()}
+            {'layer1': (1, 16, 32, 32), 'layer3': (1, 64, 8, 8)}
+        """
+        names = [names] if isinstance(names, str) else names
+        by_name = {stage.name: stage for stage in self.stages}
+        for name in names or ():
+            if name not in by_name:
+                raise UnknownNameError("stage", name, by_name)
+        found: dict[str, Tensor] = {}
+        handles = []
+        for stage in self.stages:
+            if names is not None and stage.name not in names:
+                continue
+
+            def keep(
+                _module: nn.Module, _inputs: object, output: Tensor, name: str = stage.name
+            ) -> None:
+                found[name] = output
+
+            handles.append(self.get_submodule(stage.module).register_forward_hook(keep))
+        try:
+            self.forward_features(x)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return found
+
+    def reset_head(self, num_classes: int, *, dropout: float = 0.0) -> None:
+        """Replace every head's last layer (auxiliary ones too) by a fresh one.
+
+        [replace_head][convzoo.replace_head] does this for any network, and freezes if asked.
+
+        Args:
+            num_classes: Classes the new head scores, at least 1.
+            dropout: Probability of dropping an input of the new layer, in [0, 1).
+        """
+        for path in self.head_paths():
+            self.set_submodule(path, new_head(self.get_submodule(path), num_classes, dropout))
+        self.labels = None
+
+    def head_paths(self) -> Iterator[str]:
+        """Paths of the last layers of all heads that this network has, the main one first."""
+        yield self.head_path
+        present = dict(self.named_modules())
+        yield from (path for path in self.aux_head_paths if path in present)
+
+    def _check_input(self, x: Tensor) -> None:
+        """Refuse what the first convolution would answer with a riddle."""
+        if isinstance(x, Proxy):  # torch.fx traces without shapes
+            return
+        if x.ndim != 4:
+            raise InputError(
+                f"x: expected a batch of images (B, {self.in_channels}, H, W), "
+                f"got {x.ndim} dimensions, shape {tuple(x.shape)}"
+            )
+        if not x.is_floating_point():
+            raise InputError(
+                f"x: expected floating-point images, got {x.dtype}; a preset's transform scales "
+                "and normalises them: net.preset.eval()"
+            )
+        if x.shape[1] != self.in_channels and x.shape[3] == self.in_channels:
+            raise InputError(
+                f"x: expected (B, {self.in_channels}, H, W), got {tuple(x.shape)}, which looks "
+                "like channels last: x.permute(0, 3, 1, 2)"
+            )
+        if x.shape[1] != self.in_channels:
+            raise InputError(
+                f"x: expected {self.in_channels} channel(s), got {x.shape[1]} "
+                f"(shape {tuple(x.shape)}); build the network with in_channels={x.shape[1]}, "
+                "or convert the images with its preset"
+            )
+        height, width = x.shape[2], x.shape[3]
+        if height < self.min_size or width < self.min_size:
+            raise InputError(
+                f"x: {self._name()} needs images of at least {self.min_size} x {self.min_size} "
+                f"pixels, got {height} x {width}"
+            )
+        if self.max_size is not None and (height > self.max_size or width > self.max_size):
+            raise InputError(
+                f"x: {self._name()} needs images of at most {self.max_size} x {self.max_size} "
+                f"pixels, got {height} x {width}"
+            )
+
+    def _name(self) -> str:
+        return self.architecture or type(self).__name__

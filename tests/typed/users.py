@@ -1,0 +1,75 @@
+"""What an editor knows of convzoo: checked by mypy and basedpyright in `make types`, never run."""
+
+from typing import Literal, assert_type
+
+import torch
+from torch import Tensor, nn
+
+import convzoo
+
+
+def builders_return_their_class() -> convzoo.ResNet:
+    net = convzoo.resnet50(weights="a1_in1k", num_classes=10)
+    assert_type(net, convzoo.ResNet)
+    assert_type(convzoo.alexnet(), convzoo.AlexNet)
+    assert_type(convzoo.alexnet_2012(towers=1), convzoo.AlexNet2012)
+    assert_type(convzoo.vgg16(hidden=64), convzoo.VGG)
+    assert_type(convzoo.lenet5(activation="relu"), convzoo.LeNet5)
+    assert_type(convzoo.lenet5_1998(), convzoo.LeNet1998)
+    assert_type(convzoo.mlp(hidden=(3,)), convzoo.MLP)
+    assert_type(convzoo.cifar_cnn5(), convzoo.TutorialCNN)
+    assert_type(convzoo.preact_resnet50(), convzoo.PreActResNet)
+    assert_type(convzoo.resnet18(device=torch.device("meta"), drop_block=0.1), convzoo.ResNet)
+    return net
+
+
+def auxiliary_heads(flag: bool) -> None:
+    assert_type(convzoo.googlenet(), convzoo.GoogLeNet)
+    assert_type(convzoo.googlenet(aux_heads=True), convzoo.GoogLeNetWithAux)
+    assert_type(
+        convzoo.inception_v3(aux_heads=flag), convzoo.InceptionV3 | convzoo.InceptionV3WithAux
+    )
+    assert_type(convzoo.googlenet(aux_heads=True).drop_aux_heads(), convzoo.GoogLeNet)
+
+
+def calls_are_tensors(x: Tensor) -> None:
+    net = convzoo.resnet18()
+    assert_type(net(x), Tensor)
+    assert_type(net.forward_features(x), Tensor)
+    assert_type(net.intermediates(x), dict[str, Tensor])
+    assert_type(net.num_classes, int)
+    assert_type(net.layer1, nn.Sequential)
+    assert_type(net.fc, nn.Linear)
+    assert_type(convzoo.vgg11().features, nn.Sequential)
+
+
+def names() -> None:
+    assert_type(convzoo.create_model("resnet50", weights="a1_in1k", stem="small"), convzoo.ResNet)
+    assert_type(convzoo.create_model("vgg11", num_classes=3), convzoo.VGG)
+    assert_type(convzoo.create_model("googlenet", aux_heads=True), convzoo.GoogLeNetWithAux)
+    assert_type(convzoo.load("resnet50.a1_in1k"), convzoo.ResNet)
+    assert_type(convzoo.load("lenet5.fashion_mnist", num_classes=3), convzoo.LeNet5)
+    assert_type(convzoo.load("inception_v3.tv_in1k"), convzoo.InceptionV3)
+    assert_type(convzoo.load("a/folder"), convzoo.Classifier)
+    assert_type(convzoo.VGG.from_pretrained("a/folder"), convzoo.VGG)
+    assert_type(convzoo.list_models("resnet*"), list[str])
+
+
+def rooms() -> None:
+    assert_type(convzoo.presets.IMAGENET, convzoo.Preset)
+    assert_type(convzoo.models.BasicBlock(8, 8), convzoo.models.BasicBlock)
+    assert_type(convzoo.layers.DropBlock2d(0.1), convzoo.DropBlock2d)
+    raise convzoo.errors.InputError("x: expected y")
+
+
+def transfer(theirs: nn.Sequential) -> None:
+    net = convzoo.replace_head(convzoo.resnet18(), 4, freeze="backbone")
+    assert_type(net, convzoo.ResNet)
+    assert_type(convzoo.replace_head(theirs, 4), nn.Sequential)
+
+
+def what_is_refused(kind: Literal["small"]) -> None:
+    convzoo.resnet18(stem=kind)
+    convzoo.resnet18(stem="tiny")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    convzoo.resnet18(in_chanels=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    convzoo.vgg16(grid="7")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
