@@ -37,6 +37,8 @@ VARIANTS = [
     *(Case(name, {"in_channels": 3}) for name in ("lenet5", "lenet5_1998", "mlp", "mnist_cnn")),
     Case("lenet5", {"activation": "relu", "pool": "max", "input_size": 32}),
     Case("cifar_cnn5", {"padding": "reflect", "activation": "silu", "pool": "avg"}),
+    Case("plain18", {"stem": "small", "drop_block": 0.1}),
+    Case("cifar_preact164", {"drop_block": 0.1, "drop_path": 0.1, "dropout": 0.1}),
 ]
 # The first (smallest) of each family, and those that are built otherwise than their family's first.
 FIRSTS: list[str] = list(

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import pickle
 import re
-import typing
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 import convzoo
-from contract_nets import EVERY, build_meta, images
+from contract_nets import CASES, EVERY, Case, build_meta, images
 from convzoo import models
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.registry import MODELS
@@ -159,20 +159,69 @@ def test_the_preset_makes_what_the_network_takes(name: str, channels: int) -> No
     assert net.eval()(images(net, side=side)).shape == (2, net.num_classes)
 
 
+def tensors(output: object) -> list[Tensor]:
+    return [output] if isinstance(output, Tensor) else list(output)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_torch_fx_can_trace(case: Case, train: bool) -> None:
+    net = build_meta(case.name, **case.options).train(train)
+    graph = torch.fx.symbolic_trace(net)
+    traced, plain = graph(images(net)), net(images(net))
+    assert type(traced) is type(plain)
+    assert [t.shape for t in tensors(traced)] == [t.shape for t in tensors(plain)]
+    places = [m for m in net.modules() if isinstance(m, nn.Identity)]
+    assert not places or case.name == "linear_classifier"  # the stage "pixels" is read there
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_activation_is_a_module_that_runs_once(case: Case) -> None:
+    # What captum's DeepLift and LRP and PyTorch's quantisers need.
+    net = build_meta(case.name, **case.options)
+    kinds = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
+    ran: list[nn.Module] = []
+    for module in net.modules():
+        if isinstance(module, kinds):
+            module.register_forward_hook(lambda module, _inputs, _output: ran.append(module))
+    net(images(net))
+    assert len(ran) == len(set(ran)) == len([m for m in net.modules() if isinstance(m, kinds)])
+    nodes = torch.fx.symbolic_trace(net).graph.nodes
+    called = {getattr(n.target, "__name__", n.target) for n in nodes if n.op != "call_module"}
+    assert not called & {"relu", "relu_", "sigmoid", "leaky_relu", "gelu", "silu", "elu"}
+
+
+# What `nn.Sequential(*list(net.children())[:-2])` gives, by class: people cut networks so.
+CUT = {
+    "AlexNet": "maps",
+    "AlexNet2012": None,  # flattens between two children
+    "GoogLeNet": "pooled",
+    "InceptionV3": "pooled",
+    "LeNet5": None,
+    "LeNet1998": None,
+    "LinearClassifier": None,
+    "MLP": None,
+    "PreActResNet": "maps",
+    "ResNet": "maps",
+    "TutorialCNN": "maps",
+    "VGG": "maps",
+}
+
+
 @pytest.mark.parametrize("name", EVERY)
-def test_torch_fx_can_trace(name: str) -> None:
-    graph = torch.fx.symbolic_trace(build_meta(name).eval())
-    net = build_meta(name)
-    assert graph(images(net)).shape == (2, net.num_classes)
-
-
-def test_literal_names_are_the_registrys() -> None:
-    literals: set[str] = set()
-    for overload in typing.get_overloads(convzoo.create_model):
-        hint = typing.get_type_hints(overload)["name"]
-        for part in typing.get_args(hint) or ():
-            literals.update(typing.get_args(part) or [part])
-    assert literals == set(MODELS)
+def test_children_without_the_last_two(name: str) -> None:
+    net = build_meta(name).eval()
+    kind = CUT[type(net).__name__]
+    if kind is None:
+        return
+    x = images(net)
+    if kind == "maps":
+        left = 1 if isinstance(net, models.TutorialCNN) else len(list(net.children())) - 2
+        cut = nn.Sequential(*list(net.children())[:left])
+        assert cut(x).shape == net.forward_features(x).shape
+    else:
+        cut = nn.Sequential(*list(net.children())[:-2])
+        assert cut(x).shape == (2, net.num_features, 1, 1)
 
 
 def test_models_can_be_listed_and_misspelt() -> None:

@@ -55,7 +55,7 @@ def test_all_is_the_namespace() -> None:
 
 
 def test_lazy_names_are_what_type_checkers_see() -> None:
-    assert convzoo.load is convzoo.hub.load
+    assert convzoo.save is convzoo.hub.save
     assert convzoo.layers.mc_dropout is convzoo.mc_dropout
     with pytest.raises(AttributeError, match="module 'convzoo' has no attribute 'lod'"):
         convzoo.lod  # noqa: B018

@@ -226,6 +226,6 @@ else:
         _names,
         ["datasets", "hub", "inference", "labels", "training", "transfer", "visualize", "weights"],
     )
-    __all__ = _exported(__name__, _names)
+    __all__ = [*_exported(__name__, _names), "__version__"]
 
 __version__ = "0.1.0"

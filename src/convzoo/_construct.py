@@ -33,7 +33,11 @@ def construct(builder: Callable[..., C], weights: str | None, options: Mapping[s
         InputError: An option is out of range.
         WeightsError: The weights cannot be found, fetched or read.
     """
-    info = MODELS[builder.__name__]
+    info = MODELS.get(builder.__name__)
+    if info is None or info.builder is not builder:
+        raise InputError(
+            f"builder: expected a function with @architecture, got {builder.__name__!r:.80}"
+        )
     if "pretrained" in options:
         raise InputError(
             f"pretrained: {info.name} takes weights= instead; " + _weights_hint(info.name)

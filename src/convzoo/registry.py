@@ -96,17 +96,11 @@ def architecture(
         InputError: Another builder has that name.
 
     Examples:
-        >>> import convzoo
-        >>> from convzoo.models import Bottleneck
-        >>> from convzoo.presets import IMAGENET
-        >>> paper = convzoo.model_info("resnet50").paper
-        >>> @convzoo.architecture(
-        ...     convzoo.ResNet, paper, IMAGENET, block=Bottleneck, layers=(2, 2, 2, 2)
-        ... )
-        ... def resnet26(*, weights: str | None = None, **options: object) -> convzoo.ResNet:
-        ...     return convzoo.construct(resnet26, weights, options)
-        >>> sum(p.numel() for p in convzoo.create_model("resnet26", device="meta").parameters())
-        15995176
+        One more ResNet:
+
+            @convzoo.architecture(ResNet, PAPER, IMAGENET, block=Bottleneck, layers=(2, 2, 2, 2))
+            def resnet26(*, weights: str | None = None, **options: Unpack[ResNetOptions]) -> ResNet:
+                return convzoo.construct(resnet26, weights, options)
     """
 
     def enter(builder: F) -> F:

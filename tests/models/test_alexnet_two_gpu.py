@@ -3,7 +3,6 @@
 import copy
 import pickle
 import sys
-import threading
 
 import pytest
 import torch
@@ -72,13 +71,8 @@ def check_same_function(single, two):
         net.zero_grad(set_to_none=True)
 
 
-@pytest.mark.parametrize("concurrent", [True, False])
-def test_outputs_and_all_gradients_are_those_of_alexnet_2012(single, two, concurrent):
-    two.concurrent = concurrent
-    try:
-        check_same_function(single, two)
-    finally:
-        two.concurrent = True
+def test_outputs_and_all_gradients_are_those_of_alexnet_2012(single, two):
+    check_same_function(single, two)
 
 
 @pytest.mark.gpu
@@ -100,39 +94,6 @@ def test_on_one_gpu_the_second_stream_waits_for_a_step_on_the_weights():
         for parameter in net.parameters():
             parameter.zero_()
         assert not net(x).any()
-
-
-def test_towers_run_in_two_threads_and_inherit_torchs_settings(two):
-    seen = {}
-
-    def note(tower, inputs, output):
-        index = 0 if tower is net.towers[0] else 1
-        seen[index] = threading.current_thread(), output.requires_grad, output.dtype
-
-    net = copy.deepcopy(two).float()
-    for tower in net.towers:
-        tower.register_forward_hook(note)
-    x = torch.randn(1, 3, 64, 64)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        net(x)
-    assert [seen[i][1:] for i in (0, 1)] == [(False, torch.bfloat16)] * 2
-    assert seen[0][0] is threading.main_thread()
-    assert seen[1][0] is not threading.main_thread()
-    with torch.inference_mode():
-        assert not net(x).requires_grad
-    net.concurrent = False
-    net(x)
-    assert [seen[i] for i in (0, 1)] == [(threading.main_thread(), True, torch.float32)] * 2
-
-
-def test_an_error_in_the_second_towers_thread_arrives(two):
-    def fail(module, inputs):
-        raise ZeroDivisionError
-
-    handle = two.towers[1].register_forward_pre_hook(fail)
-    with pytest.raises(ZeroDivisionError):
-        two(torch.randn(1, 3, 64, 64, dtype=torch.float64))
-    handle.remove()
 
 
 def test_split_and_merge_lose_nothing(single, two, tmp_path):

@@ -18,10 +18,8 @@ from __future__ import annotations
 
 import copy
 import functools
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 import torch
@@ -59,9 +57,9 @@ Halves = tuple[Tensor, ...]  # what one tower is given: its own, or both on its 
 class AlexNetTwoGPU(SplitAlexNet):
     """`alexnet_2012` with one tower on each of two devices; the same function, dropout apart.
 
-    Both devices work at the same time: GPUs by themselves, as kernels are only queued; two towers
-    on one GPU in two streams; towers on the CPU in two threads, in the forward pass (PyTorch
-    walks backwards through what is on the CPU in one thread). Scores end on the first device.
+    GPUs work at the same time by themselves, as kernels are only queued; two towers on one GPU in
+    two streams. On the CPU one tower runs after the other, each on all cores. Scores end on the
+    first device.
 
     It is a plain module and no [Classifier][convzoo.Classifier]: no single device holds a whole
     feature map, or a head to replace.
@@ -73,8 +71,6 @@ class AlexNetTwoGPU(SplitAlexNet):
 
     Attributes:
         towers: Both towers, each on its device.
-        concurrent: Whether towers on the CPU run in two threads. Set it to False for tools that
-            watch one thread only, such as `torch.utils.flop_counter`.
 
     Raises:
         InputError: A device is not there.
@@ -92,7 +88,6 @@ class AlexNetTwoGPU(SplitAlexNet):
         p6, p7 = dropouts(self._skeleton[0])
         self.drop6: nn.Dropout = nn.Dropout(p6)
         self.drop7: nn.Dropout = nn.Dropout(p7)
-        self.concurrent: bool = True
         for tower, device in zip(self.towers, places, strict=True):
             tower.to(device)
         self.train(net.training)
@@ -151,25 +146,9 @@ class AlexNetTwoGPU(SplitAlexNet):
 
     def _run(self, part: Part, inputs: tuple[Halves, Halves], places: Places) -> Pair:
         """Run a part of both towers at the same time."""
-        towers = self.towers
-        on_cpu = any(place.device.type == "cpu" for place in places)
-        if on_cpu and self.concurrent and not torch.compiler.is_compiling():
-            settings = _settings()
-
-            def run_second() -> Tensor:
-                with _thread_settings(settings):
-                    second: Tensor = towers[1](part, *inputs[1])
-                    return second
-
-            later = _thread(os.getpid()).submit(run_second)
-            try:
-                first = towers[0](part, *inputs[0])
-            finally:
-                second = later.result()  # an error here leaves no thread at work behind it
-            return first, second
-        first = towers[0](part, *inputs[0])
+        first = self.towers[0](part, *inputs[0])
         with _in(places[1]):
-            return first, towers[1](part, *inputs[1])
+            return first, self.towers[1](part, *inputs[1])
 
     def _drop(self, drop: nn.Module, units: Pair, places: Places) -> Pair:
         # One after the other, so that a seed says which tower gets which mask.
@@ -258,25 +237,3 @@ def _side_stream(device: torch.device) -> torch.cuda.Stream:
     # One for the life of the process: memory is cached stream by stream.
     stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     return stream
-
-
-@functools.cache
-def _thread(process: int) -> ThreadPoolExecutor:
-    """The second tower's thread; a forked process needs one of its own."""
-    return ThreadPoolExecutor(1, thread_name_prefix=f"alexnet-tower-{process}")
-
-
-def _settings() -> tuple[bool, dict[str, torch.dtype]]:
-    """What torch keeps for each thread: whether to build a graph, and autocast."""
-    kinds = [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]
-    return torch.is_grad_enabled(), {kind: torch.get_autocast_dtype(kind) for kind in kinds}
-
-
-@contextmanager
-def _thread_settings(settings: tuple[bool, dict[str, torch.dtype]]) -> Iterator[None]:
-    grad, autocasts = settings
-    with ExitStack() as stack:
-        stack.enter_context(torch.set_grad_enabled(grad))
-        for kind, dtype in autocasts.items():
-            stack.enter_context(torch.autocast(kind, dtype, cache_enabled=False))
-        yield

@@ -242,7 +242,7 @@ class Bottleneck(ResidualBlock):
     The arguments are those of `ResidualBlock`.
     """
 
-    expansion = 4
+    expansion: ClassVar[int] = 4
 
     def _make_layers(self, channels: int, plan: _Plan) -> None:
         stride1, stride2 = (plan.stride, 1) if plan.stride_in == "1x1" else (1, plan.stride)
@@ -312,8 +312,8 @@ class PreActBottleneck(ResidualBlock):
     The arguments are those of `ResidualBlock`.
     """
 
-    expansion = 4
-    usual_stride_in = "1x1"
+    expansion: ClassVar[int] = 4
+    usual_stride_in: ClassVar[StrideIn] = "1x1"
 
     def _make_layers(self, channels: int, plan: _Plan) -> None:
         stride1, stride2 = (plan.stride, 1) if plan.stride_in == "1x1" else (1, plan.stride)
