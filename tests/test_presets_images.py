@@ -1,5 +1,7 @@
 """Files, PIL modes and tensors on their way to what a network expects."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -251,6 +253,49 @@ def test_what_is_no_image_file_is_named(tmp_path):
         load_image(tmp_path)
     with pytest.raises(InputError, match="path: expected a file name, got 3"):
         load_image(3)
+
+
+def test_other_formats_start_no_program(tmp_path, monkeypatch):
+    from PIL import EpsImagePlugin
+
+    def started(*arguments, **options):
+        raise AssertionError
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", started)
+    for kind in ("EPS", "TGA", "PCX", "ICNS", "PDF"):
+        file = tmp_path / f"{kind}.jpg"
+        picture().save(file, format=kind)
+        with pytest.raises(DataError, match=rf"{kind}\.jpg: not an image, or of none of JPEG"):
+            load_image(file)
+
+
+@pytest.mark.parametrize("mode", ["F", "LAB", "I"])
+def test_a_file_whose_values_have_no_known_range_is_named(tmp_path, mode):
+    file = tmp_path / "odd.tif"
+    Image.new(mode, (8, 8), 200).save(file)
+    with pytest.raises(DataError, match=rf"odd\.tif: image: expected .* got PIL mode '{mode}'"):
+        load_image(file)
+
+
+def test_an_oblong_file_is_named_before_it_is_read(tmp_path):
+    Image.new("L", (30_000, 10)).save(tmp_path / "line.png")
+    with pytest.raises(DataError, match=r"line\.png: expected one side at most 800 .* 10 x 30000"):
+        load_image(tmp_path / "line.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_pipes_and_devices_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for file in (tmp_path / "pipe.png", "/dev/zero"):
+        with pytest.raises(DataError, match="expected an image file, got a pipe, a socket or a de"):
+            load_image(file)
+
+
+@pytest.mark.parametrize("name", ["a\0b.png", "x" * 5000, "~nosuch/x.png", ""])
+def test_names_that_no_file_can_have(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError):
+        load_image(name)
 
 
 def test_a_decompression_bomb_is_named(tmp_path, monkeypatch):
