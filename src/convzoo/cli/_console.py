@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import click
 
@@ -81,7 +82,7 @@ def warn(text: str) -> None:
 def let_go_of_stdout() -> None:
     """Send the rest of the output nowhere; Python would complain once more at exit."""
     if sys.stdout is not None:
-        with open(os.devnull, "wb") as nothing:
+        with Path(os.devnull).open("wb") as nothing:
             os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 

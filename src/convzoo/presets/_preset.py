@@ -54,8 +54,8 @@ class Preset:
     Two presets with the same fields are equal and hash alike.
 
     Args:
-        input_size: What the network gets, in pixels: the side of a square, or (height, width).
-            A pair of equal sides is kept as one number.
+        input_size: What the network gets, in pixels: the side of a square, or (height, width),
+            up to 10,000. A pair of equal sides is kept as one number.
         resize: The short side after resizing, in pixels, aspect ratio kept; None leaves the size
             as it is. For an oblong `input_size` the image is scaled until it just covers a box of
             the same proportions whose short side is `resize`.
