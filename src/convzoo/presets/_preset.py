@@ -364,7 +364,7 @@ class Preset:
         crop = choose_crop(crop, default, scale=scale, ratio=ratio, padding=padding)
         if crop == "resized":
             size, how = self.height_width, self.interpolation
-            return [random_resized_crop(size, scale, ratio, how, antialias=self.antialias)]
+            return random_resized_crop(size, scale, ratio, how, antialias=self.antialias)
         steps = self._resize()
         if crop == "pad":
             padding = 4 if padding is None else check_count("padding", padding, least=0)

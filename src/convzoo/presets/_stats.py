@@ -71,39 +71,30 @@ def channel_stats(
         check_count("channels", channels)
     check_count("batch_size", batch_size)
     check_count("num_workers", num_workers, least=0)
-    total: _Moments | None = None
+    total: list[ChannelStats] = []
     for part in _parts(dataset, channels, batch_size, num_workers):
-        total = part if total is None else _merge([total, part])
-    if total is None:
+        total = [_merge([*total, part])]
+    if not total:
         raise InputError("dataset: expected at least one image, got none: it is empty")
-    std = total.variance.sqrt()
-    return ChannelStats(tuple(total.mean.tolist()), tuple(std.tolist()), total.pixels, total.images)
+    return total[0]
 
 
-class _Moments(NamedTuple):
-    """Of some pixels: how many, their mean and variance, (C,) each."""
-
-    images: int
-    pixels: int
-    mean: Tensor
-    variance: Tensor
-
-
-def _merge(parts: Sequence[_Moments]) -> _Moments:
+def _merge(parts: Sequence[ChannelStats]) -> ChannelStats:
     """Of all pixels together, from differences of means, so that no digits cancel."""
-    counts = sorted({part.mean.numel() for part in parts})
+    counts = sorted({len(part.mean) for part in parts})
     if len(counts) > 1:
         raise InputError(
             f"dataset: expected one number of channels, got images of {counts[0]} and {counts[1]} "
             "channels; pass channels=1 or channels=3 to convert them"
         )
     pixels = sum(part.pixels for part in parts)
+    means = torch.tensor([part.mean for part in parts], dtype=torch.float64)
+    stds = torch.tensor([part.std for part in parts], dtype=torch.float64)
     share = torch.tensor([part.pixels for part in parts], dtype=torch.float64)[:, None] / pixels
-    means = torch.stack([part.mean for part in parts])
     mean = means[0] + (share * (means - means[0])).sum(0)
-    variances = torch.stack([part.variance for part in parts])
-    variance = (share * (variances + (means - mean).square())).sum(0)
-    return _Moments(sum(part.images for part in parts), pixels, mean, variance)
+    std = (share * (stds.square() + (means - mean).square())).sum(0).sqrt()
+    images = sum(part.images for part in parts)
+    return ChannelStats(tuple(mean.tolist()), tuple(std.tolist()), pixels, images)
 
 
 class _Numbered(IterableDataset[tuple[int, object]]):
@@ -118,13 +109,13 @@ class _Numbered(IterableDataset[tuple[int, object]]):
 
 def _parts(
     dataset: object, channels: int | None, batch_size: int, num_workers: int
-) -> Iterable[_Moments]:
-    """The moments of batches. Workers reduce what they read; few numbers cross processes."""
+) -> Iterable[ChannelStats]:
+    """The statistics of batches. Workers reduce what they read; few numbers cross processes."""
     if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
         if len(dataset) == 0:
             return ()  # a DataLoader's sampler refuses an empty data set
         indices = cast("Dataset[int]", range(len(dataset)))
-        at = partial(_moments_at, cast("Sequence[object]", dataset), channels)
+        at = partial(_reduce_at, cast("Sequence[object]", dataset), channels)
         return DataLoader(indices, batch_size, num_workers=num_workers, collate_fn=at)
     if not isinstance(dataset, Iterable):
         raise InputError(
@@ -136,23 +127,25 @@ def _parts(
             "num_workers: expected 0 for a plain iterable, which cannot be shared out between "
             f"processes, got {num_workers}"
         )
-    of = partial(_moments, channels)
+    of = partial(_reduce, channels)
     return DataLoader(_Numbered(dataset), batch_size, num_workers=num_workers, collate_fn=of)
 
 
-def _moments_at(items: Sequence[object], channels: int | None, indices: list[int]) -> _Moments:
-    return _moments(channels, [(index, items[index]) for index in indices])
+def _reduce_at(items: Sequence[object], channels: int | None, indices: list[int]) -> ChannelStats:
+    return _reduce(channels, [(index, items[index]) for index in indices])
 
 
-def _moments(channels: int | None, batch: list[tuple[int, object]]) -> _Moments:
+def _reduce(channels: int | None, batch: list[tuple[int, object]]) -> ChannelStats:
     parts = []
     for index, item in batch:
         pixels = _pixels(item, channels, f"item {index} of dataset")
         for number, chunk in enumerate(torch.split(pixels, _CHUNK, dim=1)):
             top = 1 if chunk.is_floating_point() else torch.iinfo(chunk.dtype).max
-            variance, mean = torch.var_mean(chunk.to(torch.float64) / top, dim=1, correction=0)
-            # An image counts once, however many chunks it fills.
-            parts.append(_Moments(int(number == 0), chunk.shape[1], mean, variance))
+            std, mean = torch.std_mean(chunk.to(torch.float64) / top, dim=1, correction=0)
+            images = int(number == 0)  # counted once, however many chunks it fills
+            parts.append(
+                ChannelStats(tuple(mean.tolist()), tuple(std.tolist()), chunk.shape[1], images)
+            )
     return _merge(parts)
 
 

@@ -151,7 +151,7 @@ def random_resized_crop(
     interpolation: Interpolation,
     *,
     antialias: bool,
-) -> nn.Module:
+) -> list[nn.Module]:
     """Cut a part of random area and proportions, and resize it; None takes the usual ranges."""
     from torchvision.transforms import v2
 
@@ -159,7 +159,7 @@ def random_resized_crop(
     ratio = (3 / 4, 4 / 3) if ratio is None else ratio
     _check_interval("scale", scale, 0, 1)
     _check_interval("ratio", ratio, 0)
-    return v2.RandomResizedCrop(size, scale, ratio, mode(interpolation), antialias)
+    return [v2.RandomResizedCrop(size, scale, ratio, mode(interpolation), antialias)]
 
 
 def rotate(rotation: float | tuple[float, float]) -> list[nn.Module]:
