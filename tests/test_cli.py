@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import runpy
@@ -212,6 +213,118 @@ def test_mistakes_get_a_message_and_status_2(
     err = capsys.readouterr().err
     assert message in err
     assert "Traceback" not in err
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> str:
+    """A small network whose labels would set the terminal's title, or are beyond ASCII."""
+    net = convzoo.create_model("lenet5", num_classes=2)
+    net.labels = ("\x1b]0;owned\x07\u00d6l", "\x1b]0;owned\x07\u65e5")
+    convzoo.save(net, tmp_path / "net")
+    return str(tmp_path / "net")
+
+
+def test_predict_names_what_is_broken_and_gives_the_rest(
+    network: str, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    good = Image.new("L", (28, 28))
+    good.save("a.png")
+    good.save("z.png")
+    Path("broken.jpg").write_bytes(b"no image")
+    Image.new("F", (28, 28)).save("floating.tif")
+    Image.new("L", (30_000, 10)).save("oblong.png")
+    bad = ["broken.jpg", "floating.tif", "oblong.png", "gone.png", "x" * 5000]
+    if hasattr(os, "mkfifo"):
+        os.mkfifo("pipe.png")
+        bad.append("pipe.png")
+    assert main(["predict", network, "a.png", *bad, "z.png", "--json"]) == 1
+    said = capsys.readouterr()
+    assert [entry["image"] for entry in json.loads(said.out)] == ["a.png", "z.png"]
+    assert [line.split(":")[1].strip() for line in said.err.splitlines()] == bad
+    assert main(["predict", network, "a.png", *bad, "z.png", "--on-error", "skip"]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("Warning: left out: ") == len(bad)
+    assert [line for line in said.out.splitlines() if "png" in line] == ["a.png", "z.png"]
+    assert main(["predict", network, *bad]) == 2
+    assert main(["predict", network, "a\0b.png"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_names_cannot_command_the_terminal(network: str, tmp_path: Path, capsys) -> None:
+    Image.new("L", (28, 28)).save(tmp_path / "red\x1b[31m.png")
+    assert main(["predict", network, str(tmp_path / "red\x1b[31m.png")]) == 0
+    said = capsys.readouterr().out
+    assert r"red\x1b[31m.png" in said
+    assert r"\x1b]0;owned\x07" in said
+    assert "\x1b" not in said
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode there")
+def test_names_that_are_not_utf8(folder: Path, network: str, tmp_path: Path, capsys) -> None:
+    image = os.fsencode(folder) + b"/dark/caf\xe9.png"
+    os.rename(folder / "dark" / "0.png", image)  # noqa: PTH104 # of bytes
+    assert main(["predict", network, os.fsdecode(image)]) == 0
+    assert r"caf\udce9.png" in capsys.readouterr().out
+    os.rename(folder / "dark", os.fsencode(folder) + b"/caf\xe9")  # noqa: PTH104
+    assert main(quick(folder, tmp_path / "out")) == 2
+    assert r"expected UTF-8 names, got b'caf\xe9'; rename it" in capsys.readouterr().err
+
+
+class Gone(io.StringIO):
+    """A stream that nobody reads any more."""
+
+    encoding = "ascii"
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self.descriptor = descriptor
+
+    def flush(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+
+def test_a_training_outlives_the_reader_of_its_log(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "dark" / "broken.png").write_bytes(b"no image")
+    with (tmp_path / "spare").open("w") as spare, monkeypatch.context() as patch:
+        for name in ("stdout", "stderr"):
+            patch.setattr(sys, name, Gone(spare.fileno()))
+        assert main(quick(folder, tmp_path / "out", "--on-error", "skip")) == 0
+    assert convzoo.load(tmp_path / "out").labels == ("bright", "dark")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="speaks to a POSIX shell")
+@pytest.mark.parametrize(
+    ("closed", "environment", "out", "err"),
+    [
+        (">&-", {"HOME": ""}, "", "broken.jpg: not an image"),
+        ("2>&-", {"PYTHONIOENCODING": "ascii"}, "a.png", ""),
+        ("", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, "a.png", "broken.jpg"),
+    ],
+)
+def test_closed_streams_and_poor_terminals(
+    closed, environment, out, err, network: str, tmp_path: Path
+) -> None:
+    Image.new("L", (28, 28)).save(tmp_path / "a.png")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    files = f'"{tmp_path}/a.png" "{tmp_path}/broken.jpg"'
+    command = f'"{sys.executable}" -m convzoo predict "{network}" {files} {closed}'
+    done = subprocess.run(
+        command,
+        shell=True,
+        env={**os.environ, **environment},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, b"Traceback" in done.stderr) == (1, False)
+    assert out in done.stdout.decode()
+    assert err in done.stderr.decode()
+    assert (not out) == (not done.stdout)
 
 
 def test_an_unforeseen_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

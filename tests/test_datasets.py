@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -74,9 +76,18 @@ def test_labelled_images_check_their_lengths() -> None:
     images = torch.zeros(2, 1, 2, 2, dtype=torch.uint8)
     with pytest.raises(InputError, match="expected one for each of 2 images, got 1"):
         LabelledImages(images, [0], "ab")
-    with pytest.raises(InputError, match="indices below 2, the number of classes, got 2"):
+    with pytest.raises(InputError, match="targets: expected an integer from 0 to 1, got 2"):
         LabelledImages(images, [0, 2], "ab")
     assert repr(LabelledImages(images, [0, 1], "ab")) == "LabelledImages(2 images, 2 classes)"
+
+
+@pytest.mark.parametrize("target", [1.9, 1.0, "1", -0.5, -1, True, None])
+def test_labels_are_not_coerced(target) -> None:
+    images = torch.zeros(2, 1, 2, 2, dtype=torch.uint8)
+    with pytest.raises(InputError, match="targets: expected an integer from 0 to 1, got"):
+        LabelledImages(images, [0, target], "ab")
+    whole = LabelledImages(images, np.array([0, 1]), "ab")
+    assert [type(number) for number in whole.targets] == [int, int]
 
 
 def test_a_folder_without_parts_is_split(tmp_path: Path) -> None:
@@ -130,6 +141,24 @@ def test_other_layouts(tmp_path: Path) -> None:
 def test_what_a_folder_lacks_is_said(tmp_path: Path, counts, message) -> None:
     with pytest.raises(DataError, match=message):
         datasets.image_folder(make_folder(tmp_path, **counts))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_pipes_and_broken_links_are_named_not_passed_over(tmp_path: Path) -> None:
+    make_folder(tmp_path, cat=2, dog=2)
+    os.mkfifo(tmp_path / "cat" / "pipe.png")
+    (tmp_path / "dog" / "link.png").symlink_to("nowhere.png")
+    with pytest.raises(DataError, match=r"pipe\.png: expected an image file, got a pipe"):
+        datasets.image_folder(tmp_path)
+    data = datasets.image_folder(tmp_path, on_error="skip", val=0, test=0)
+    assert data.train.counts == (2, 2)
+    assert "link.png: no such file" in data.skipped[1]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000])
+def test_names_that_no_folder_can_have(name: str) -> None:
+    with pytest.raises(DataError, match=r": (no such folder|expected a folder, got)"):
+        datasets.image_folder(name)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

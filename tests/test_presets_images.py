@@ -1,5 +1,7 @@
 """Files, PIL modes and tensors on their way to what a network expects."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -125,9 +127,9 @@ def test_tensors_convert_to_the_bit_as_pil_images_do(mode, preset):
 def test_other_numbers_of_channels_pass_as_tensors_only():
     bands = Preset(input_size=8, resize=6, mean=(0.5,) * 5, std=(1.0,) * 5, channels=5)
     assert bands.eval()(torch.zeros(5, 9, 7, dtype=torch.uint8)).shape == (5, 8, 8)
-    with pytest.raises(InputError, match="the preset expects 5: pass tensors"):
+    with pytest.raises(InputError, match=r"expected a tensor \(5, H, W\).* got a PIL image"):
         bands.eval()(picture())
-    with pytest.raises(InputError, match="must have 5 channels, got 3"):
+    with pytest.raises(InputError, match="image: expected 5 channels, got 3"):
         bands.eval()(torch.zeros(3, 9, 7, dtype=torch.uint8))
 
 
@@ -146,14 +148,17 @@ def test_the_input_is_left_as_it_was():
     ("image", "message"),
     [
         (torch.zeros(8, 8, dtype=torch.uint8), r"got \(8, 8\); add the channel axis"),
-        (torch.zeros(1, 1, 3, 8, 8), r"must be \(C, H, W\) or \(B, C, H, W\)"),
+        (torch.zeros(1, 1, 3, 8, 8), r"image: expected \(C, H, W\) or \(B, C, H, W\)"),
         (torch.zeros(8, 8, 3, dtype=torch.uint8), r"got 8 in shape \(8, 8, 3\); it looks like"),
-        (torch.zeros(7, 8, 8, dtype=torch.uint8), "3 channels or be grey, RGB or RGBA, got 7"),
+        (torch.zeros(7, 8, 8, dtype=torch.uint8), "3 channels, or grey, RGB or RGBA, got 7"),
         (torch.zeros(3, 0, 8, dtype=torch.uint8), "at least one pixel"),
         (torch.zeros(3, 8, 8, dtype=torch.int64), "uint8, uint16, or floating .* got torch.int64"),
-        (torch.full((3, 8, 8), 200.0), r"must be in \[0, 1\], got 200 to 200; pass uint8"),
-        (torch.full((3, 8, 8), float("nan")), r"must be in \[0, 1\], got nan"),
-        (torch.full((3, 8, 8), -2.0), r"must be in \[0, 1\], got -2 to -2"),
+        (
+            torch.full((3, 8, 8), 200.0),
+            r"expected floating point in \[0, 1\], got 200 to 200; pass uint8",
+        ),
+        (torch.full((3, 8, 8), float("nan")), r"expected floating point in \[0, 1\], got nan"),
+        (torch.full((3, 8, 8), -2.0), r"expected floating point in \[0, 1\], got -2 to -2"),
         (np.zeros((8, 8, 3), np.uint8), "PIL image or a tensor .* got numpy.ndarray"),
         ("boat.png", "PIL image or a tensor .* got builtins.str"),
         (None, "PIL image or a tensor"),
@@ -246,8 +251,51 @@ def test_what_is_no_image_file_is_named(tmp_path):
         load_image(tmp_path / "gone.png")
     with pytest.raises(DataError, match="expected an image file, got a folder"):
         load_image(tmp_path)
-    with pytest.raises(InputError, match="path must be a file name, got int 3"):
+    with pytest.raises(InputError, match="path: expected a file name, got 3"):
         load_image(3)
+
+
+def test_other_formats_start_no_program(tmp_path, monkeypatch):
+    from PIL import EpsImagePlugin
+
+    def started(*arguments, **options):
+        raise AssertionError
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", started)
+    for kind in ("EPS", "TGA", "PCX", "ICNS", "PDF"):
+        file = tmp_path / f"{kind}.jpg"
+        picture().save(file, format=kind)
+        with pytest.raises(DataError, match=rf"{kind}\.jpg: not an image, or of none of JPEG"):
+            load_image(file)
+
+
+@pytest.mark.parametrize("mode", ["F", "LAB", "I"])
+def test_a_file_whose_values_have_no_known_range_is_named(tmp_path, mode):
+    file = tmp_path / "odd.tif"
+    Image.new(mode, (8, 8), 200).save(file)
+    with pytest.raises(DataError, match=rf"odd\.tif: image: expected .* got PIL mode '{mode}'"):
+        load_image(file)
+
+
+def test_an_oblong_file_is_named_before_it_is_read(tmp_path):
+    Image.new("L", (30_000, 10)).save(tmp_path / "line.png")
+    with pytest.raises(DataError, match=r"line\.png: expected one side at most 800 .* 10 x 30000"):
+        load_image(tmp_path / "line.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_pipes_and_devices_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for file in (tmp_path / "pipe.png", "/dev/zero"):
+        with pytest.raises(DataError, match="expected an image file, got a pipe, a socket or a de"):
+            load_image(file)
+
+
+@pytest.mark.parametrize("name", ["a\0b.png", "x" * 5000, "~nosuch/x.png", ""])
+def test_names_that_no_file_can_have(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError):
+        load_image(name)
 
 
 def test_a_decompression_bomb_is_named(tmp_path, monkeypatch):

@@ -110,7 +110,7 @@ def test_channels_are_converted_when_asked_and_refused_when_mixed():
     assert channel_stats(mixed, channels=3).mean == pytest.approx((1.0, 0.5, 0.5))
     assert channel_stats(mixed, channels=1).mean == pytest.approx(((1 + 76 / 255) / 2,))
     for batch_size in (1, 2):
-        with pytest.raises(InputError, match="mixes images of 1 and 3 channels; pass channels"):
+        with pytest.raises(InputError, match="got images of 1 and 3 channels; pass channels"):
             channel_stats(mixed, batch_size=batch_size)
 
 
@@ -118,7 +118,7 @@ def test_channels_are_converted_when_asked_and_refused_when_mixed():
     "empty", [[], iter(()), TensorDataset(torch.zeros(0, 1, 2, 2)), Squares(0)]
 )
 def test_an_empty_dataset_is_an_error(empty):
-    with pytest.raises(InputError, match="dataset is empty"):
+    with pytest.raises(InputError, match="dataset: expected at least one image, got none"):
         channel_stats(empty)
 
 
@@ -126,7 +126,7 @@ def test_an_empty_dataset_is_an_error(empty):
 def test_values_that_are_not_finite_are_named(value):
     bad = torch.zeros(1, 4, 4)
     bad[0, 1, 2] = value
-    with pytest.raises(InputError, match="item 2 of dataset holds NaN or infinity"):
+    with pytest.raises(InputError, match="item 2 of dataset: expected finite numbers, got NaN"):
         channel_stats([torch.zeros(1, 4, 4), torch.zeros(1, 4, 4), bad], batch_size=2)
 
 
@@ -136,19 +136,19 @@ def test_values_that_are_not_finite_are_named(value):
         (
             ["boat.png"],
             {},
-            "item 0 of dataset must be a PIL image or a tensor .* got str 'boat.png'",
+            "item 0 of dataset: expected a PIL image or a tensor .* got 'boat.png'",
         ),
-        ([(0, torch.zeros(1, 2, 2))], {}, "item 0 of dataset must be"),
-        ([{"pixels": 1}], {}, "item 0 of dataset must be"),
-        ([torch.zeros(4, 4)], {}, r"item 0 .* must be \(C, H, W\) .* got shape \(4, 4\)"),
+        ([(0, torch.zeros(1, 2, 2))], {}, "item 0 of dataset: expected a PIL"),
+        ([{"pixels": 1}], {}, "item 0 of dataset: expected a PIL"),
+        ([torch.zeros(4, 4)], {}, r"item 0 .* expected \(C, H, W\) .* got shape \(4, 4\)"),
         ([torch.zeros(1, 4, 4, dtype=torch.int64)], {}, "item 0 .* of torch.int64"),
-        ([torch.zeros(1, 0, 4)], {}, "item 0 of dataset has no pixels"),
-        ([Image.new("F", (4, 4))], {}, "item 0 of dataset: image has PIL mode 'F'"),
-        (3, {}, "dataset must have __getitem__ and __len__, or be iterable, got int"),
-        (iter(()), {"num_workers": 1}, "num_workers must be 0 for a plain iterable"),
-        ([1], {"num_workers": -1}, "num_workers must be a whole number >= 0"),
-        ([1], {"batch_size": 0}, "batch_size must be a whole number >= 1"),
-        ([1], {"channels": 0}, "channels must be a whole number >= 1"),
+        ([torch.zeros(1, 0, 4)], {}, r"item 0 of dataset: expected .* one pixel.* \(1, 0, 4\)"),
+        ([Image.new("F", (4, 4))], {}, "item 0 of dataset: image: expected .* got PIL mode 'F'"),
+        (3, {}, "dataset: expected something with __getitem__ and __len__, or an iterable, got 3"),
+        (iter(()), {"num_workers": 1}, "num_workers: expected 0 for a plain iterable"),
+        ([1], {"num_workers": -1}, "num_workers: expected an integer of at least 0"),
+        ([1], {"batch_size": 0}, "batch_size: expected an integer of at least 1"),
+        ([1], {"channels": 0}, "channels: expected an integer of at least 1"),
     ],
 )
 def test_what_cannot_be_counted_gets_a_readable_error(dataset, options, message):

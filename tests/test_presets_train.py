@@ -123,24 +123,30 @@ def test_arguments_choose_the_crop():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"hflip": 1.5}, "hflip must be a number from 0 to 1, got float 1.5"),
-        ({"erasing": "yes"}, "erasing must be a number from 0 to 1, got str 'yes'"),
-        ({"hue": 0.6}, "hue must be a number from 0 to 0.5"),
-        ({"brightness": -1}, "brightness must be a number >= 0"),
-        ({"noise": float("nan")}, "noise must be a number >= 0"),
-        ({"rotation": -5}, "rotation must be a number >= 0"),
-        ({"rotation": (5, -5)}, "rotation must be"),
-        ({"scale": (0.0, 1.0)}, r"scale must be \(low, high\) with 0 < low <= high <= 1"),
-        ({"scale": (0.5, 2.0)}, "scale must be"),
-        ({"ratio": 1.0}, "ratio must be"),
-        ({"padding": -1}, "padding must be a whole number >= 0"),
-        ({"padding": 4, "scale": (0.5, 1.0)}, "padding belongs to crop='pad'"),
-        ({"crop": "pad", "scale": (0.5, 1.0)}, "scale belongs to crop='resized'"),
+        ({"hflip": 1.5}, "hflip: expected a number from 0 to 1, got 1.5"),
+        ({"erasing": "yes"}, "erasing: expected a number from 0 to 1, got 'yes'"),
+        ({"hue": 0.6}, "hue: expected a number from 0 to 0.5"),
+        ({"brightness": -1}, "brightness: expected a number of at least 0"),
+        ({"noise": float("nan")}, "noise: expected a number of at least 0"),
+        ({"rotation": -5}, "rotation: expected a number of at least 0"),
+        ({"rotation": (5, -5)}, "rotation: expected"),
+        ({"scale": (0.0, 1.0)}, r"scale: expected \(low, high\) with 0 < low <= high <= 1"),
+        ({"scale": (0.5, 2.0)}, "scale: expected"),
+        ({"ratio": 1.0}, "ratio: expected"),
+        ({"padding": -1}, "padding: expected an integer of at least 0"),
+        (
+            {"padding": 4, "scale": (0.5, 1.0)},
+            "padding: expected None with crop='resized', got 4; it belongs to crop='pad'",
+        ),
+        ({"crop": "pad", "scale": (0.5, 1.0)}, "scale: expected None .* belongs to crop='resized'"),
         ({"crop": "padd"}, "did you mean 'pad'"),
         ({"auto_augment": "randaug"}, "did you mean 'randaugment'"),
-        ({"magnitude": 5}, "magnitude belongs to auto_augment='randaugment'"),
-        ({"auto_augment": "randaugment", "magnitude": 31}, "magnitude must be .* from 0 to 30"),
-        ({"auto_augment": "trivialaugment", "num_ops": 1}, "num_ops belongs to"),
+        ({"magnitude": 5}, "magnitude: expected None .* belongs to auto_augment='randaugment'"),
+        (
+            {"auto_augment": "randaugment", "magnitude": 31},
+            "magnitude: expected an integer from 0 to 30",
+        ),
+        ({"auto_augment": "trivialaugment", "num_ops": 1}, "num_ops: expected None .* belongs to"),
     ],
 )
 def test_a_wrong_argument_is_named(arguments, message):
@@ -149,7 +155,7 @@ def test_a_wrong_argument_is_named(arguments, message):
 
 
 def test_a_training_transform_refuses_a_batch():
-    with pytest.raises(InputError, match=r"one image \(C, H, W\) at a time"):
+    with pytest.raises(InputError, match=r"image: expected one \(C, H, W\) at a time"):
         IMAGENET.train()(noise(2, 3, 40, 40))
 
 

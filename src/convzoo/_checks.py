@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import operator
+import sys
 from collections.abc import Sequence
 from typing import SupportsIndex
 
-from convzoo.errors import InputError
+from convzoo.errors import InputError, UnknownNameError
 
 
-def check_count(name: str, value: object) -> int:
-    """A whole number of at least 1, of any integer type (numpy's too).
+def check_count(name: str, value: object, *, least: int = 1, most: int | None = None) -> int:
+    """A whole number from `least` to `most`, of any integer type (numpy's too).
 
     Args:
         name: The argument, for the message.
         value: What came.
+        least: The smallest number allowed.
+        most: The largest; None sets no limit.
 
     Returns:
         The number as an `int`.
@@ -22,12 +26,58 @@ def check_count(name: str, value: object) -> int:
     Raises:
         InputError: It is not one.
     """
-    count = 0
     if isinstance(value, SupportsIndex) and not isinstance(value, bool):
         count = operator.index(value)
-    if count < 1:
-        raise InputError(f"{name}: expected an integer of at least 1, got {value!r}")
-    return count
+        if least <= count and (most is None or count <= most):
+            return count
+    limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+    raise InputError(f"{name}: expected an integer {limits}, got {value!r:.80}")
+
+
+def check_number(
+    name: str, value: object, least: float = -math.inf, most: float = math.inf
+) -> float:
+    """A finite number from `least` to `most`.
+
+    Args:
+        name: The argument, for the message.
+        value: What came.
+        least: The smallest number allowed.
+        most: The largest.
+
+    Returns:
+        The number as a `float`.
+
+    Raises:
+        InputError: It is not one.
+    """
+    if (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and abs(value) <= sys.float_info.max  # neither NaN nor infinite, nor an int beyond both
+        and least <= value <= most
+    ):
+        return float(value)
+    if most < math.inf:
+        limits = f"number from {least:g} to {most:g}"
+    else:
+        limits = "finite number" if least == -math.inf else f"number of at least {least:g}"
+    raise InputError(f"{name}: expected a {limits}, got {value!r:.80}")
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse what is none of some words.
+
+    Args:
+        name: The argument, for the message.
+        value: What came.
+        choices: The words, as `typing.get_args` lists those of a `Literal`.
+
+    Raises:
+        UnknownNameError: It is none; the nearest words are suggested.
+    """
+    if value not in choices:
+        raise UnknownNameError(name, value, choices)
 
 
 def check_probability(name: str, value: object) -> float:

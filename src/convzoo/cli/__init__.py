@@ -6,6 +6,7 @@ option answer at once.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import click
@@ -36,7 +37,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Its arguments; None takes those of the process.
 
     Returns:
-        The exit status: 0 if it worked, 2 after an error, 130 after Ctrl-C.
+        The exit status: 0 if it worked, 1 if `predict` could not read some of its images, 2 after
+        any other error, 130 after Ctrl-C.
 
     Examples:
         >>> from convzoo.cli import main
@@ -45,11 +47,12 @@ def main(args: Sequence[str] | None = None) -> int:
         lenet5_1998  LeNet  1998
         0
     """
+    given = sys.argv[1:] if args is None else list(args)
 
     def run() -> None:
-        status: object = command.main(
-            args=None if args is None else list(args), prog_name="convzoo", standalone_mode=False
-        )
+        if any("\0" in word for word in given):  # a shell cannot pass one, a caller can
+            raise click.UsageError("expected words without NUL characters, which no name holds")
+        status: object = command.main(args=given, prog_name="convzoo", standalone_mode=False)
         if isinstance(status, int) and status:  # what click returns for --help is 0
             raise click.exceptions.Exit(status)
 

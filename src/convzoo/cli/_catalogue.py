@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from convzoo.cli._console import columns
+from convzoo.cli._console import columns, echo
 
 
 @click.command()
@@ -28,7 +28,7 @@ def models(pattern: str) -> None:
         known = model_info(name)
         weights = f"weights: {' '.join(tags[name])}" if name in tags else ""
         rows.append((name, known.family, str(known.paper.year), weights))
-    click.echo(columns(rows))
+    echo(columns(rows))
 
 
 @click.command()
@@ -45,15 +45,15 @@ def info(name: str, size: int | None) -> None:
 
     known = model_info(name)
     net = known.builder(device="meta")
-    click.echo(f"{name} ({known.paper.year}): {known.paper.title}\n{known.paper.url}")
+    echo(f"{name} ({known.paper.year}): {known.paper.title}\n{known.paper.url}")
     if known.departs:
-        click.echo(f"Departs from the paper: {known.departs}")
+        echo(f"Departs from the paper: {known.departs}")
     for full_name in list_weights(f"{name}.*"):
         weights = weights_info(full_name)
         top1 = "" if weights.top1 is None else f", top-1 {weights.top1:.2f} %"
         licence = weights.licence or "none stated"
-        click.echo(f"weights {weights.tag}: {weights.num_classes} classes{top1}, licence {licence}")
-    click.echo(f"\n{summary(net, size)}")
+        echo(f"weights {weights.tag}: {weights.num_classes} classes{top1}, licence {licence}")
+    echo(f"\n{summary(net, size)}")
 
 
 @click.command()
@@ -67,7 +67,7 @@ def fetch(names: tuple[str, ...]) -> None:
     from convzoo import hub
 
     for entry in hub.fetch(names):
-        click.echo(f"{entry.name}: {entry.status}, {entry.path}")
+        echo(f"{entry.name}: {entry.status}, {entry.path}")
 
 
 @click.command()
@@ -81,7 +81,7 @@ def verify(names: tuple[str, ...]) -> None:
 
     entries = hub.verify(names)
     for entry in entries:
-        click.echo(f"{entry.name}: {entry.status}")
+        echo(f"{entry.name}: {entry.status}")
     bad = [entry.name for entry in entries if entry.status != "ok"]
     if bad:
         raise click.ClickException(f"not as published: {', '.join(bad)}")
@@ -113,4 +113,4 @@ def push(
         licence=licence,
         dataset=dataset,
     )
-    click.echo(f"hf-hub:{repo_id}@{commit}")
+    echo(f"hf-hub:{repo_id}@{commit}")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import click
+
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def is_main_process() -> bool:
@@ -17,7 +21,26 @@ def is_main_process() -> bool:
 
 def bars_wanted(quiet: bool) -> bool:
     """Whether progress bars would be seen: on a terminal only, so that a log has plain lines."""
-    return not quiet and sys.stderr.isatty() and is_main_process()
+    seen = sys.stderr is not None and sys.stderr.isatty()  # None where it was closed
+    return not quiet and seen and is_main_process()
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print what may hold names of files and classes.
+
+    Control characters, which could move the cursor or rename the window, bytes of a file's name
+    that are not UTF-8, and letters that the terminal's encoding lacks come as escapes.
+    """
+    stream = sys.stderr if err else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    plain = _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+    click.echo(plain.encode(encoding, "backslashreplace").decode(encoding), err=err)
+
+
+def complain(text: str) -> None:
+    """Print on standard error; where nobody can hear it, the exit status has to do."""
+    with suppress(OSError):
+        echo(text, err=True)
 
 
 def speaker(quiet: bool) -> Callable[[str], None]:
@@ -25,8 +48,10 @@ def speaker(quiet: bool) -> Callable[[str], None]:
 
     def say(text: str) -> None:
         if not quiet and is_main_process():
-            click.echo(text)
-            sys.stdout.flush()  # a log is read while it grows
+            try:
+                echo(text)  # flushes: a log is read while it grows
+            except OSError:  # a training goes on when its reader has gone, or the log is full
+                let_go_of_stdout()
 
     return say
 
@@ -51,7 +76,14 @@ def checking(*, shown: bool) -> Iterator[Callable[[int, int], None] | None]:
 def warn(text: str) -> None:
     """Print a line on standard error, whether quiet or not."""
     if is_main_process():
-        click.echo(f"Warning: {text}", err=True)
+        complain(f"Warning: {text}")
+
+
+def let_go_of_stdout() -> None:
+    """Send the rest of the output nowhere; Python would complain once more at exit."""
+    if sys.stdout is not None:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
 def columns(rows: Sequence[tuple[str, ...]]) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import click
 
+from convzoo.cli._console import complain, let_go_of_stdout
+
+SOME_FAILED = 1
 FAILED = 2
 INTERRUPTED = 130
 
@@ -38,25 +41,28 @@ def status_of(command: Callable[[], object]) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         return FAILED
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted.", err=True)
+        complain("Interrupted.")
         return INTERRUPTED
     except OSError as error:
         if not isinstance(error, _own_errors()):
-            if error.errno == errno.EPIPE:
-                # Whoever read our output has gone; Python would complain once more at exit.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                return FAILED
-            _tell(_of_the_system(error))
+            try:
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+            except OSError:
+                let_go_of_stdout()
+            if error.errno != errno.EPIPE:  # else whoever read our output has gone
+                complain(f"Error: {_of_the_system(error)}")
             return FAILED
-        _tell(str(error))
+        complain(f"Error: {error}")
         return FAILED
     except Exception as error:
         if not isinstance(error, _own_errors()):
             raise
-        _tell(_first_hand(str(error)))
+        complain(f"Error: {_first_hand(str(error))}")
         return FAILED
     return 0
 
@@ -81,7 +87,3 @@ def _first_hand(message: str) -> str:
         return message
     last = message.strip().splitlines()[-1]
     return last.partition(": ")[2] or last
-
-
-def _tell(message: str) -> None:
-    click.echo(f"Error: {message}", err=True)

@@ -1,55 +1,14 @@
-"""`convzoo finetune`: its options."""
+"""`convzoo finetune`: how its options are typed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 import click
 
+from convzoo.cli._options import Augment, MixedPrecision, Optimizer, Options, Schedule
 from convzoo.cli._use import CPU, ON_ERROR
-
-Augment = Literal["preset", "none", "digit", "small", "photo", "randaugment", "trivialaugment"]
-AUGMENTS: tuple[Augment, ...] = (
-    *("preset", "none", "digit", "small", "photo", "randaugment", "trivialaugment"),
-)
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user asked `finetune` for; None where the default depends on the data."""
-
-    data: str | None
-    model: str | None
-    weights: str | None
-    out: Path
-    freeze: str
-    epochs: int
-    head_epochs: int
-    batch_size: int
-    lr: float
-    head_lr: float | None
-    weight_decay: float | None
-    optimizer: Literal["adamw", "adam", "sgd", "rmsprop"]
-    schedule: Literal["one_cycle", "cosine", "constant"]
-    warmup: float | None
-    label_smoothing: float
-    augment: Augment | None
-    patience: int | None
-    val_share: float
-    test_share: float
-    on_error: Literal["raise", "skip"]
-    baseline: bool | None
-    mixed_precision: Literal["no", "bf16", "fp16"] | None
-    gradient_accumulation: int
-    sharded: bool | None
-    sync_batch_norm: bool
-    seed: int
-    workers: int | None
-    resume: bool
-    cpu: bool
-    quiet: bool
 
 
 @click.command()
@@ -100,13 +59,13 @@ class Options:
 @click.option("--weight-decay", type=float, help="[default: as fit takes for the optimizer]")
 @click.option(
     "--optimizer",
-    type=click.Choice(["adamw", "adam", "sgd", "rmsprop"]),
+    type=click.Choice(get_args(Optimizer)),
     default="adamw",
     show_default=True,
 )
 @click.option(
     "--schedule",
-    type=click.Choice(["one_cycle", "cosine", "constant"]),
+    type=click.Choice(get_args(Schedule)),
     default="one_cycle",
     show_default=True,
 )
@@ -114,7 +73,7 @@ class Options:
 @click.option("--label-smoothing", type=float, default=0.0, show_default=True)
 @click.option(
     "--augment",
-    type=click.Choice(AUGMENTS),
+    type=click.Choice(get_args(Augment)),
     help="Random changes to training images.  [default: the preset's; for the digits 'digit']",
 )
 @click.option(
@@ -143,7 +102,7 @@ class Options:
     help="Also train a head on a frozen random network, to show what the weights are worth.  "
     "[default: for the digits only]",
 )
-@click.option("--mixed-precision", type=click.Choice(["no", "bf16", "fp16"]))
+@click.option("--mixed-precision", type=click.Choice(get_args(MixedPrecision)))
 @click.option(
     "--gradient-accumulation",
     type=click.IntRange(min=1),
@@ -171,38 +130,7 @@ class Options:
 @click.option("--resume", is_flag=True, help="Go on from where an earlier run into --out stopped.")
 @CPU
 @click.option("--quiet", "-q", is_flag=True, help="Print errors and warnings only.")
-def finetune(
-    data: str | None,
-    model: str | None,
-    weights: str | None,
-    out: Path,
-    freeze: str,
-    epochs: int,
-    head_epochs: int,
-    batch_size: int,
-    lr: float,
-    head_lr: float | None,
-    weight_decay: float | None,
-    optimizer: Literal["adamw", "adam", "sgd", "rmsprop"],
-    schedule: Literal["one_cycle", "cosine", "constant"],
-    warmup: float | None,
-    label_smoothing: float,
-    augment: Augment | None,
-    patience: int | None,
-    val_share: float,
-    test_share: float,
-    on_error: Literal["raise", "skip"],
-    baseline: bool | None,
-    mixed_precision: Literal["no", "bf16", "fp16"] | None,
-    gradient_accumulation: int,
-    sharded: bool | None,
-    sync_batch_norm: bool,
-    seed: int,
-    workers: int | None,
-    resume: bool,
-    cpu: bool,
-    quiet: bool,
-) -> None:
+def finetune(**given: object) -> None:
     """Give a pretrained network a new head and train it on the images in DATA.
 
     DATA is a folder with one subfolder a class, with or without train/val/test folders around
@@ -215,37 +143,4 @@ def finetune(
     """
     from convzoo.cli._run import run
 
-    run(
-        Options(
-            data=data,
-            model=model,
-            weights=weights,
-            out=out,
-            freeze=freeze,
-            epochs=epochs,
-            head_epochs=head_epochs,
-            batch_size=batch_size,
-            lr=lr,
-            head_lr=head_lr,
-            weight_decay=weight_decay,
-            optimizer=optimizer,
-            schedule=schedule,
-            warmup=warmup,
-            label_smoothing=label_smoothing,
-            augment=augment,
-            patience=patience,
-            val_share=val_share,
-            test_share=test_share,
-            on_error=on_error,
-            baseline=baseline,
-            mixed_precision=mixed_precision,
-            gradient_accumulation=gradient_accumulation,
-            sharded=sharded,
-            sync_batch_norm=sync_batch_norm,
-            seed=seed,
-            workers=workers,
-            resume=resume,
-            cpu=cpu,
-            quiet=quiet,
-        )
-    )
+    run(Options(**given))  # type: ignore[arg-type] # click has made them what Options says

@@ -15,7 +15,7 @@ from convzoo import by_name, datasets, hub, transfer, weights
 from convzoo._classifier import Classifier
 from convzoo.cli._console import bars_wanted, checking, columns, is_main_process, speaker, warn
 from convzoo.cli._errors import INTERRUPTED, Stop
-from convzoo.cli._finetune import Options
+from convzoo.cli._options import Options
 from convzoo.datasets import Splits
 from convzoo.errors import InputError
 from convzoo.inference import Predictor

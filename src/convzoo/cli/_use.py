@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from convzoo.cli._console import bars_wanted, checking, columns, is_main_process, warn
+from convzoo.cli._console import (
+    bars_wanted,
+    checking,
+    columns,
+    complain,
+    echo,
+    is_main_process,
+    warn,
+)
+from convzoo.cli._errors import FAILED, SOME_FAILED, Stop
 
 if TYPE_CHECKING:
     from convzoo.datasets import LabelledImages
@@ -29,7 +38,13 @@ CPU = click.option("--cpu", is_flag=True, help="Stay on the CPU where there is a
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--top-k", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@ON_ERROR
+@click.option(
+    "--on-error",
+    type=click.Choice(["raise", "skip"]),
+    default="raise",
+    show_default=True,
+    help="Whether an unreadable image counts as a failure or is left out; it is named either way.",
+)
 @CPU
 def predict(
     model: str,
@@ -42,33 +57,39 @@ def predict(
     """Name what is on each IMAGE, a file or a folder of files.
 
     MODEL is a folder that finetune wrote, a name of the catalogue such as resnet50.a1_in1k, or
-    hf-hub:owner/name.
+    hf-hub:owner/name. The exit status is 1 if some images could not be read, 2 if none could.
     """
-    from convzoo.errors import DataError
+    from convzoo.errors import DataError, InputError
     from convzoo.inference import Predictor
     from convzoo.presets import load_image
 
     predictor = Predictor(model, device=_device(cpu), top_k=top_k)
     found: list[tuple[str, tuple[Prediction, ...]]] = []
+    failed = False
     for path in _expand(images):
         try:
             image = load_image(path)
-        except DataError as error:
-            if on_error == "raise":
-                raise
-            warn(f"left out: {error}")
+            predictions = predictor(image)
+        except (DataError, InputError) as error:
+            problem = str(error) if isinstance(error, DataError) else f"{path}: {error}"
+            if on_error == "skip":
+                warn(f"left out: {problem}")
+            else:
+                complain(f"Error: {problem}")
+                failed = True
             continue
-        found.append((str(path), predictor(image)))
+        found.append((str(path), predictions))
+        if not as_json:
+            echo(str(path))
+            echo(columns([("", f"{p.probability:7.2%}", p.label) for p in predictions]))
     if as_json:
         listed = [
             {"image": name, "predictions": [vars(prediction) for prediction in predictions]}
             for name, predictions in found
         ]
-        click.echo(json.dumps(listed, indent=2))
-        return
-    for name, predictions in found:
-        click.echo(name)
-        click.echo(columns([("", f"{p.probability:7.2%}", p.label) for p in predictions]))
+        echo(json.dumps(listed, indent=2))
+    if failed:
+        raise Stop(SOME_FAILED if found else FAILED)
 
 
 @click.command()
@@ -125,7 +146,7 @@ def evaluate(
         from convzoo.visualize import confusion_matrix
 
         confusion_matrix(result, confusion)
-    click.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
+    echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
 
 
 def _data(
@@ -180,10 +201,11 @@ def _expand(images: tuple[str, ...]) -> list[Path]:
     paths: list[Path] = []
     for image in images:
         path = Path(image)
-        if not path.is_dir():
+        try:
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        except (OSError, ValueError):  # no folder; whether it is an image, reading it will show
             paths.append(path)
             continue
-        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
         if not inside:
             raise DataError(f"{path}: the folder has no image")
         paths += inside

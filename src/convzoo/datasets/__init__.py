@@ -6,7 +6,7 @@ raw: PIL images or uint8 tensors, which a network's preset turns into its input.
 """
 
 from convzoo.datasets._digits import digits
-from convzoo.datasets._folder import (
+from convzoo.datasets._image_folder import (
     IMAGE_SUFFIXES,
     OnError,
     Part,

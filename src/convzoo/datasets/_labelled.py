@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from convzoo._checks import check_count
 from convzoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,28 +30,26 @@ class LabelledImages(Dataset["tuple[Image | Tensor, int]"]):
 
     Attributes:
         images: As given.
-        targets: As given, as a tuple.
+        targets: As given, as a tuple of `int`.
         classes: As given, as a tuple.
 
     Raises:
-        InputError: The lengths differ, or a target is not the index of a class.
+        InputError: The lengths differ, or a target is not the index of a class: floats and strings
+            are not rounded or read.
     """
 
     def __init__(
         self, images: Sequence[Path] | Tensor, targets: Iterable[int], classes: Iterable[str]
     ) -> None:
         self.images: Sequence[Path] | Tensor = images
-        self.targets: tuple[int, ...] = tuple(targets)
         self.classes: tuple[str, ...] = tuple(classes)
+        last = len(self.classes) - 1
+        self.targets: tuple[int, ...] = tuple(
+            check_count("targets", target, least=0, most=last) for target in targets
+        )
         if len(images) != len(self.targets):
             raise InputError(
                 f"targets: expected one for each of {len(images)} images, got {len(self.targets)}"
-            )
-        wrong = [t for t in self.targets if not 0 <= t < len(self.classes)]
-        if wrong:
-            raise InputError(
-                f"targets: expected indices below {len(self.classes)}, the number of classes, "
-                f"got {wrong[0]}"
             )
 
     def __len__(self) -> int:

@@ -12,8 +12,8 @@ Example:
     torch.Size([3, 224, 224])
 """
 
-from ._images import load_image
-from ._named import (
+from convzoo.presets._images import load_image
+from convzoo.presets._named import (
     CIFAR10,
     FASHION_MNIST,
     IMAGENET,
@@ -25,17 +25,9 @@ from ._named import (
     PresetName,
     get,
 )
-from ._preset import (
-    Augmentation,
-    AutoAugment,
-    Crop,
-    Interpolation,
-    Preset,
-    PresetFields,
-    TrainCrop,
-)
-from ._stats import ChannelStats, channel_stats
-from ._transforms import ImageTransform
+from convzoo.presets._preset import Augmentation, Crop, Preset, PresetFields
+from convzoo.presets._stats import ChannelStats, channel_stats
+from convzoo.presets._transforms import AutoAugment, ImageTransform, Interpolation, TrainCrop
 
 __all__ = [
     "CIFAR10",

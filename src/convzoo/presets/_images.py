@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import DataError, InputError
-from . import _check
+from convzoo.errors import DataError, InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+# Pillow's other plugins include some that start programs: EPS runs Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+
+_MOST_OBLONG = 800  # at the usual sizes the longer side would grow to millions of pixels
 
 # What Pillow's decoders raise on damaged files, besides OSError.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
@@ -27,13 +32,15 @@ def load_image(path: str | os.PathLike[str]) -> Image:
         path: The file.
 
     Returns:
-        The image in the mode that the file has (a 16-bit greyscale file is `I;16`); a preset's
-        transforms take every mode. Phones' MPO files give their main picture.
+        The image in the mode that the file has (a 16-bit greyscale file is `I;16`), which a
+        preset's transforms take. Phones' MPO files give their main picture.
 
     Raises:
-        DataError: The file is missing, is a folder, cannot be read, is not an image, is cut off or
-            damaged, is animated or has several pages, or has so many pixels that Pillow takes it
-            for a decompression bomb. The message names the file.
+        DataError: The file is missing, is a folder or a pipe, cannot be read, is no JPEG, PNG,
+            WebP, GIF, BMP, TIFF or PPM, is cut off or damaged, is animated or has several pages,
+            is of a mode whose values have no known range (F, LAB), has one side over 800 times the
+            other, or so many pixels that Pillow takes it for a decompression bomb. The message
+            names the file.
 
     Examples:
         >>> from PIL import Image
@@ -45,12 +52,15 @@ def load_image(path: str | os.PathLike[str]) -> Image:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not isinstance(path, (str, os.PathLike)):
-        raise InputError(f"path must be a file name, got {_check.describe(path)}")
+        raise InputError(f"path: expected a file name, got {path!r:.80}")
     file = Path(path)
-    if file.is_dir():
-        raise DataError(f"{file}: expected an image file, got a folder")
     try:
-        with file.open("rb") as stream, Image.open(stream) as image:
+        kind = file.stat().st_mode
+        if stat.S_ISDIR(kind):
+            raise DataError(f"{file}: expected an image file, got a folder")
+        if not stat.S_ISREG(kind):  # opening a pipe that nobody writes to would wait for ever
+            raise DataError(f"{file}: expected an image file, got a pipe, a socket or a device")
+        with file.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
             # An MPO is a JPEG photograph with previews or the other eye's view behind it.
             frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
             if frames > 1:
@@ -58,17 +68,26 @@ def load_image(path: str | os.PathLike[str]) -> Image:
                     f"{file}: expected one still image, got {frames} frames or pages; "
                     "save the one you want as a file of its own"
                 )
+            short, long = sorted(image.size)
+            if long > _MOST_OBLONG * short:
+                raise DataError(
+                    f"{file}: expected one side at most {_MOST_OBLONG} times the other, got "
+                    f"{image.height} x {image.width} pixels; crop it first"
+                )
             image.load()
             upright: Image.Image = ImageOps.exif_transpose(image)
             if image.format in ("PPM", "PNG") and upright.mode == "I":
                 # These formats hold at most 16 bits; some Pillow versions widen them to 32.
                 upright = upright.convert("I;16")
+            _check_mode(upright)
             # exif_transpose has made a copy, so that nothing points to the closed file.
             return upright
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
     except UnidentifiedImageError:
-        raise DataError(f"{file}: not an image, or of a kind that Pillow cannot read") from None
+        raise DataError(f"{file}: not an image, or of none of {', '.join(FORMATS)}") from None
+    except InputError as error:
+        raise DataError(f"{file}: {error}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{file}: too many pixels: {error}") from None
     except _BROKEN as error:
@@ -82,16 +101,15 @@ class ConvertImage(nn.Module):
 
     Args:
         channels: That the network takes.
+        interpolation: That the preset asks for; some are for PIL images only.
         batches: Whether (B, C, H, W) is welcome too.
-        refuse_tensors: The interpolation that torchvision has for PIL images only, if that is what
-            the preset asks for.
     """
 
-    def __init__(self, channels: int, *, batches: bool, refuse_tensors: str | None = None) -> None:
+    def __init__(self, channels: int, interpolation: str, *, batches: bool) -> None:
         super().__init__()
         self.channels = channels
+        self.interpolation = interpolation
         self.batches = batches
-        self.refuse_tensors = refuse_tensors
 
     def forward(self, image: object) -> Image | Tensor:
         """Convert a PIL image or a tensor (C, H, W) or (B, C, H, W)."""
@@ -101,18 +119,18 @@ class ConvertImage(nn.Module):
             return convert_pil(image, self.channels)
         if not isinstance(image, Tensor):
             raise InputError(
-                "image must be a PIL image or a tensor (C, H, W), got "
+                "image: expected a PIL image or a tensor (C, H, W), got "
                 f"{type(image).__module__}.{type(image).__qualname__}"
             )
-        if self.refuse_tensors is not None:
+        if self.interpolation in ("box", "hamming", "lanczos"):
             raise InputError(
-                f"interpolation={self.refuse_tensors!r} works on PIL images only, got a tensor; "
-                "use 'bilinear' or 'bicubic', or pass PIL images"
+                f"image: expected a PIL image with interpolation={self.interpolation!r}, got a "
+                "tensor; use 'bilinear' or 'bicubic', or pass PIL images"
             )
         if image.ndim == 4 and not self.batches:
             raise InputError(
-                "a training transform takes one image (C, H, W) at a time, so that each gets its "
-                f"own random draw; got a batch of shape {tuple(image.shape)}"
+                f"image: expected one (C, H, W) at a time, got a batch of shape "
+                f"{tuple(image.shape)}; a training transform draws anew for each image"
             )
         return convert_tensor(image, self.channels)
 
@@ -125,11 +143,11 @@ def convert_pil(image: Image, channels: int) -> Image:
     """A PIL image of any mode as L (`channels=1`) or RGB (`channels=3`)."""
     if channels not in (1, 3):
         raise InputError(
-            f"a PIL image can become 1 or 3 channels, the preset expects {channels}: pass tensors "
-            f"({channels}, H, W) instead"
+            f"image: expected a tensor ({channels}, H, W), for the preset has {channels} channels, "
+            "got a PIL image, which can become 1 or 3"
         )
     if 0 in image.size:
-        raise InputError(f"image must have at least one pixel, got size {image.size}")
+        raise InputError(f"image: expected at least one pixel, got size {image.size}")
     target = "L" if channels == 1 else "RGB"
     return image if image.mode == target and not _has_alpha(image) else _opaque(image, target)
 
@@ -142,17 +160,10 @@ def _opaque(image: Image, target: str) -> Image:
     """Any mode to `target`; transparent pixels show white, as on a page."""
     from PIL.Image import new
 
+    _check_mode(image)
     mode = image.mode
-    if mode.startswith("I;16"):
+    if mode.startswith("I"):
         return _from_16_bits(image).convert(target)
-    if mode == "I":
-        return _from_32_bits(image).convert(target)
-    if mode not in _MODES:
-        raise InputError(
-            f"image has PIL mode {mode!r}, which does not say what range its values have or has no "
-            f"way to RGB: convert it first, for example to a tensor in [0, 1]; expected one of "
-            f"{', '.join(_MODES)}, I;16"
-        )
     if not _has_alpha(image):
         return image.convert(target)
     # Dropping the alpha channel, as convert("RGB") does, would uncover whatever colour happens to
@@ -173,6 +184,24 @@ _MODES = (
 )
 
 
+def _check_mode(image: Image) -> None:
+    """Refuse values of an unknown range."""
+    if image.mode == "I":
+        low, high = cast("tuple[int, int]", image.getextrema())
+        if low < 0 or high > 65535 or 0 < high <= 255:
+            raise InputError(
+                f"image: expected a known range, got PIL mode 'I' with values {low} to {high}, "
+                "which may be 8-bit, 16-bit or neither; convert it to mode 'L' or 'I;16', or to a "
+                "tensor in [0, 1]"
+            )
+    elif image.mode not in _MODES and not image.mode.startswith("I;16"):
+        raise InputError(
+            f"image: expected PIL mode {', '.join(_MODES)} or I;16, got PIL mode {image.mode!r}, "
+            "which has no known range or no way to RGB; convert it first, for example to a tensor "
+            "in [0, 1]"
+        )
+
+
 def _from_16_bits(image: Image) -> Image:
     import numpy as np
     from PIL.Image import fromarray
@@ -181,37 +210,25 @@ def _from_16_bits(image: Image) -> Image:
     return fromarray(((values + 128) // 257).astype(np.uint8))  # 65535 = 257 * 255
 
 
-def _from_32_bits(image: Image) -> Image:
-    low, high = image.getextrema()
-    if not (isinstance(low, (int, float)) and isinstance(high, (int, float))):
-        raise InputError(f"image has PIL mode 'I' but values {low} to {high}")
-    if low < 0 or high > 65535 or 0 < high <= 255:
-        raise InputError(
-            f"image has PIL mode 'I' with values {low} to {high}, which may be 8-bit, 16-bit or "
-            "neither: convert it to mode 'L' or 'I;16', or to a tensor in [0, 1]"
-        )
-    return _from_16_bits(image)
-
-
 def convert_tensor(image: Tensor, channels: int) -> Tensor:
     """A tensor (..., C, H, W) of 1 to 4 channels as `channels` channels, uint8 or float32."""
     image = image.as_subclass(Tensor)  # torchvision's tv_tensors would otherwise stay wrapped
     if image.ndim not in (3, 4):
         hint = "; add the channel axis: image[None]" if image.ndim == 2 else ""
         shape = tuple(image.shape)
-        raise InputError(f"a tensor image must be (C, H, W) or (B, C, H, W), got {shape}{hint}")
+        raise InputError(f"image: expected (C, H, W) or (B, C, H, W), got {shape}{hint}")
     have = image.shape[-3]
     convertible = channels in (1, 3) and have in (1, 2, 3, 4)
     if have != channels and not convertible:
         hint = "; it looks like (H, W, C): use image.movedim(-1, -3)"
         last = image.shape[-1] in (1, 3, 4) or image.shape[-1] == channels
         raise InputError(
-            f"a tensor image must have {channels} channels"
-            + (" or be grey, RGB or RGBA" if channels in (1, 3) else "")
+            f"image: expected {channels} channels"
+            + (", or grey, RGB or RGBA" if channels in (1, 3) else "")
             + f", got {have} in shape {tuple(image.shape)}{hint if last else ''}"
         )
     if image.numel() == 0:
-        raise InputError(f"image must have at least one pixel, got shape {tuple(image.shape)}")
+        raise InputError(f"image: expected at least one pixel, got shape {tuple(image.shape)}")
     image = _known_range(image)
     if have == channels:
         return image
@@ -231,14 +248,14 @@ def _known_range(image: Tensor) -> Tensor:
         return ((image.to(torch.int32) + 128) // 257).to(torch.uint8)  # 65535 = 257 * 255
     if not image.is_floating_point():
         raise InputError(
-            f"a tensor image must be uint8, uint16, or floating point in [0, 1], got {image.dtype}"
+            f"image: expected uint8, uint16, or floating point in [0, 1], got {image.dtype}"
         )
     image = image.to(torch.float32)
     low, high = (float(v) for v in image.aminmax())
     # A tenth of slack, because bicubic resampling overshoots. NaN fails the comparison too.
     if not (low >= -0.1 and high <= 1.1):
         raise InputError(
-            f"a floating-point image must be in [0, 1], got {low:g} to {high:g}; pass uint8 or "
+            f"image: expected floating point in [0, 1], got {low:g} to {high:g}; pass uint8 or "
             "divide by 255, and leave the normalisation to the preset"
         )
     return image

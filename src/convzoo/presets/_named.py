@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, overload
 
-from ..errors import InputError, UnknownNameError
-from ._preset import Preset
+from convzoo._checks import check_choice
+from convzoo.presets._preset import Preset
 
 PresetName = Literal[
     "imagenet", "imagenet_v2", "inception", "mnist", "fashion_mnist", "cifar10", "lenet5_1998"
@@ -106,9 +106,5 @@ def get(name: str) -> Preset:
         >>> presets.get("cifar10").input_size
         32
     """
-    if not isinstance(name, str):
-        raise InputError(f"name must be a string such as 'imagenet', got {name!r}")
-    try:
-        return PRESETS[name]
-    except KeyError:
-        raise UnknownNameError("preset", name, PRESETS) from None
+    check_choice("preset", name, tuple(PRESETS))
+    return PRESETS[name]

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Literal, TypedDict, Unpack
+from typing import Literal, TypedDict, Unpack, get_args
 
-from convzoo._checks import check_count
+from torch import nn
 
-from ..errors import InputError
-from . import _check
-from ._transforms import ImageTransform, eval_steps, train_steps
+from convzoo._checks import check_choice, check_count, check_number
+from convzoo.errors import InputError, UnknownNameError
+from convzoo.presets._images import ConvertImage
+from convzoo.presets._transforms import (
+    AutoAugment,
+    ImageTransform,
+    Interpolation,
+    ResizeImage,
+    TrainCrop,
+    UnitScale,
+    auto_augment_steps,
+    choose_crop,
+    random_resized_crop,
+    rotate,
+)
 
 Crop = Literal["center", "squash", "none"]
 """How evaluation gets from the resized image to `input_size`."""
 
-Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
-"""How pixels are resampled. The last three exist for PIL images only."""
-
 Augmentation = Literal["photo", "small", "digit"]
 """Which defaults `Preset.train` starts from."""
 
-TrainCrop = Literal["resized", "pad", "eval"]
-"""How training gets to `input_size`."""
-
-AutoAugment = Literal["randaugment", "trivialaugment"]
-"""A policy that draws augmentations by itself."""
+_MAX_SIDE = 10_000  # pixels; as a square 300 MB in RGB
 
 
 class PresetFields(TypedDict, total=False):
@@ -49,8 +54,8 @@ class Preset:
     Two presets with the same fields are equal and hash alike.
 
     Args:
-        input_size: What the network gets, in pixels: the side of a square, or (height, width).
-            A pair of equal sides is kept as one number.
+        input_size: What the network gets, in pixels: the side of a square, or (height, width),
+            up to 10,000. A pair of equal sides is kept as one number.
         resize: The short side after resizing, in pixels, aspect ratio kept; None leaves the size
             as it is. For an oblong `input_size` the image is scaled until it just covers a box of
             the same proportions whose short side is `resize`.
@@ -94,19 +99,19 @@ class Preset:
         def put(name: str, value: object) -> None:
             object.__setattr__(self, name, value)  # the dataclass is frozen
 
-        put("input_size", _check.size("input_size", self.input_size))
+        put("input_size", _side_or_sides(self.input_size))
         if self.resize is not None:
-            _check.count("resize", self.resize)
-        _check.choice("crop", self.crop, Crop)
-        _check.choice("interpolation", self.interpolation, Interpolation)
-        _check.choice("augmentation", self.augmentation, Augmentation)
+            put("resize", check_count("resize", self.resize, most=_MAX_SIDE))
+        check_choice("crop", self.crop, get_args(Crop))
+        check_choice("interpolation", self.interpolation, get_args(Interpolation))
+        check_choice("augmentation", self.augmentation, get_args(Augmentation))
         if not isinstance(self.antialias, bool):
-            raise InputError(f"antialias must be True or False, got {self.antialias!r}")
-        _check.count("channels", self.channels)
-        put("mean", _check.per_channel("mean", self.mean, self.channels))
-        put("std", _check.per_channel("std", self.std, self.channels))
+            raise InputError(f"antialias: expected True or False, got {self.antialias!r:.80}")
+        put("channels", check_count("channels", self.channels))
+        put("mean", _per_channel("mean", self.mean, self.channels))
+        put("std", _per_channel("std", self.std, self.channels))
         if min(self.std) <= 0:
-            raise InputError(f"std must be above 0 in every channel, got {self.std}")
+            raise InputError(f"std: expected numbers above 0, got {self.std}")
 
     @property
     def height_width(self) -> tuple[int, int]:
@@ -141,12 +146,15 @@ class Preset:
                 together.
         """
         if not isinstance(fields, Mapping):
-            raise InputError(f"a preset is a mapping of its fields, got {_check.describe(fields)}")
+            raise InputError(f"fields: expected a mapping of a preset's fields, got {fields!r:.80}")
         known = [field.name for field in dataclasses.fields(cls)]
-        missing = [name for name in known if name not in fields]
-        unknown = [name for name in fields if name not in known]
-        if missing or unknown:
-            raise InputError(_check.field_message(missing, unknown, known))
+        missing = ", ".join(repr(name) for name in known if name not in fields)
+        wrong = [f"missing {missing}"] if missing else []
+        wrong += [
+            str(UnknownNameError("field", name, known)) for name in fields if name not in known
+        ]
+        if wrong:
+            raise InputError(f"fields: expected {', '.join(known)}; {'; '.join(wrong)}")
         preset: Preset = cls(**fields)  # type: ignore[arg-type] # __post_init__ checks every value
         return preset
 
@@ -160,12 +168,12 @@ class Preset:
             The new preset.
 
         Raises:
-            InputError: There is no such field, or a value is wrong.
+            InputError: There is no such field (`UnknownNameError`), or a value is wrong.
         """
         known = [field.name for field in dataclasses.fields(self)]
-        unknown = [name for name in changes if name not in known]
-        if unknown:
-            raise InputError(_check.field_message([], unknown, known))
+        for name in changes:
+            if name not in known:
+                raise UnknownNameError("field of a preset", name, known)
         return dataclasses.replace(self, **changes)
 
     def for_channels(self, channels: int) -> Preset:
@@ -227,7 +235,7 @@ class Preset:
             width) with the batch axis where one came. It pickles, so that a DataLoader's
             workers can use it.
         """
-        return ImageTransform(*eval_steps(self))
+        return ImageTransform(self._convert(batches=True), *self._resize(), *self._to_float())
 
     def train(
         self,
@@ -291,25 +299,102 @@ class Preset:
             InputError: An argument is out of range, or belongs to another choice than the one made,
                 or changes colours where the preset has neither 1 nor 3 channels.
         """
-        return ImageTransform(
-            *train_steps(
-                self,
-                crop=crop,
-                scale=scale,
-                ratio=ratio,
-                padding=padding,
-                hflip=hflip,
-                vflip=vflip,
-                rotation=rotation,
-                brightness=brightness,
-                contrast=contrast,
-                saturation=saturation,
-                hue=hue,
-                grayscale=grayscale,
-                auto_augment=auto_augment,
-                num_ops=num_ops,
-                magnitude=magnitude,
-                noise=noise,
-                erasing=erasing,
+        from torchvision.transforms import v2
+
+        if hflip is None:
+            hflip = 0.0 if self.augmentation == "digit" else 0.5
+        probabilities = {"hflip": hflip, "vflip": vflip, "grayscale": grayscale, "erasing": erasing}
+        for name, value in probabilities.items():
+            check_number(name, value, 0, 1)
+        jitter = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
+        for name, value in {**jitter, "noise": noise}.items():
+            check_number(name, value, 0)
+        check_number("hue", hue, 0, 0.5)
+        colour = {**jitter, "hue": hue, "grayscale": grayscale, "auto_augment": auto_augment}
+        asked = [name for name, given in colour.items() if given]
+        if asked and self.channels not in (1, 3):  # before the first image
+            raise InputError(
+                f"{', '.join(asked)}: expected 1 (grey) or 3 (RGB) channels, and the preset has "
+                f"{self.channels}; crops, flips, rotation, noise and erasing take any number"
             )
+
+        steps = [self._convert(batches=False), *self._random_crop(crop, scale, ratio, padding)]
+        if hflip:
+            steps.append(v2.RandomHorizontalFlip(hflip))
+        if vflip:
+            steps.append(v2.RandomVerticalFlip(vflip))
+        steps += rotate(rotation)
+        if any(jitter.values()) or hue:
+            steps.append(v2.ColorJitter(brightness, contrast, saturation, hue))
+        if grayscale:
+            steps.append(v2.RandomGrayscale(grayscale))
+        steps += auto_augment_steps(auto_augment, num_ops=num_ops, magnitude=magnitude)
+        steps += self._to_float(noise)
+        if erasing:
+            steps.append(v2.RandomErasing(erasing))  # after normalisation, 0 is the mean colour
+        return ImageTransform(*steps)
+
+    def _convert(self, *, batches: bool) -> nn.Module:
+        return ConvertImage(self.channels, self.interpolation, batches=batches)
+
+    def _resize(self) -> list[nn.Module]:
+        """Resize and centre crop, as evaluation does."""
+        from torchvision.transforms import v2
+
+        height, width = self.height_width
+        steps: list[nn.Module] = []
+        if self.resize is not None:
+            scale = self.resize / min(height, width)
+            box, squash = (round(height * scale), round(width * scale)), self.crop == "squash"
+            steps.append(ResizeImage(box, self.interpolation, self.antialias, squash=squash))
+        if self.crop != "none":
+            steps.append(v2.CenterCrop((height, width)))
+        return steps
+
+    def _random_crop(
+        self,
+        crop: TrainCrop | None,
+        scale: tuple[float, float] | None,
+        ratio: tuple[float, float] | None,
+        padding: int | None,
+    ) -> list[nn.Module]:
+        from torchvision.transforms import v2
+
+        default: TrainCrop = "resized" if self.augmentation == "photo" else "pad"
+        crop = choose_crop(crop, default, scale=scale, ratio=ratio, padding=padding)
+        if crop == "resized":
+            size, how = self.height_width, self.interpolation
+            return random_resized_crop(size, scale, ratio, how, antialias=self.antialias)
+        steps = self._resize()
+        if crop == "pad":
+            padding = 4 if padding is None else check_count("padding", padding, least=0)
+            crop_to = self.height_width
+            steps.append(v2.RandomCrop(crop_to, padding=padding or None, pad_if_needed=True))
+        return steps
+
+    def _to_float(self, noise: float = 0.0) -> list[nn.Module]:
+        from torchvision.transforms import v2
+
+        steps: list[nn.Module] = [v2.PILToTensor(), UnitScale()]
+        if noise:
+            steps.append(v2.GaussianNoise(sigma=noise))
+        return [*steps, v2.Normalize(list(self.mean), list(self.std))]
+
+
+def _side_or_sides(value: object) -> int | tuple[int, int]:
+    """A side or (height, width), in pixels; equal sides become one number."""
+    if not isinstance(value, (tuple, list)):
+        return check_count("input_size", value, most=_MAX_SIDE)
+    if len(value) != 2:
+        raise InputError(f"input_size: expected a side or (height, width), got {value!r:.80}")
+    height, width = (check_count("input_size", side, most=_MAX_SIDE) for side in value)
+    return height if height == width else (height, width)
+
+
+def _per_channel(name: str, value: object, channels: int) -> tuple[float, ...]:
+    """One finite number a channel, as a tuple of floats."""
+    if not isinstance(value, (tuple, list)) or len(value) != channels:
+        raise InputError(
+            f"{name}: expected a number for each of {channels} channels, got {value!r:.80}"
         )
+    return tuple(check_number(name, number) for number in value)

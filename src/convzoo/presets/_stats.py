@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from ..errors import InputError
-from . import _check
-from ._images import convert_pil, convert_tensor
+from convzoo._checks import check_count
+from convzoo.errors import InputError
+from convzoo.presets._images import convert_pil, convert_tensor
 
 _CHUNK = 1 << 20  # pixels that are widened to float64 at a time
 
@@ -27,36 +28,6 @@ class ChannelStats(NamedTuple):
     """How many pixels a channel were counted."""
     images: int
     """How many images were counted."""
-
-
-class _Moments(NamedTuple):
-    """Count, mean and sum of squared deviations (C,) of some pixels; merges without cancellation.
-
-    Chan, Golub and LeVeque: Updating Formulae and a Pairwise Algorithm for Computing Sample
-    Variances, 1979.
-    """
-
-    images: int
-    pixels: int
-    mean: Tensor
-    squares: Tensor
-
-    def merge(self, other: _Moments) -> _Moments:
-        if self.mean.shape != other.mean.shape:
-            counts = sorted({self.mean.numel(), other.mean.numel()})
-            raise InputError(
-                f"dataset mixes images of {counts[0]} and {counts[1]} channels; pass channels=1 or "
-                "channels=3 to convert them"
-            )
-        pixels = self.pixels + other.pixels
-        delta = other.mean - self.mean
-        share = other.pixels / pixels
-        return _Moments(
-            images=self.images + other.images,
-            pixels=pixels,
-            mean=self.mean + delta * share,
-            squares=self.squares + other.squares + delta * delta * (self.pixels * share),
-        )
 
 
 def channel_stats(
@@ -97,65 +68,38 @@ def channel_stats(
         ChannelStats(mean=(0.5,), std=(0.5,), pixels=32, images=2)
     """
     if channels is not None:
-        _check.count("channels", channels)
-    _check.count("batch_size", batch_size)
-    _check.count("num_workers", num_workers, least=0)
-    total: _Moments | None = None
-    for part in _parts(dataset, _Reduce(channels), batch_size, num_workers):
-        total = part if total is None else total.merge(part)
-    if total is None:
-        raise InputError("dataset is empty: there is no image to take statistics of")
-    std = (total.squares / total.pixels).sqrt()
-    return ChannelStats(
-        mean=tuple(total.mean.tolist()),
-        std=tuple(std.tolist()),
-        pixels=total.pixels,
-        images=total.images,
-    )
+        check_count("channels", channels)
+    check_count("batch_size", batch_size)
+    check_count("num_workers", num_workers, least=0)
+    total: list[ChannelStats] = []
+    for part in _parts(dataset, channels, batch_size, num_workers):
+        total = [_merge([*total, part])]
+    if not total:
+        raise InputError("dataset: expected at least one image, got none: it is empty")
+    return total[0]
 
 
-def _parts(
-    dataset: Dataset[object] | Iterable[object], reduce: _Reduce, batch_size: int, num_workers: int
-) -> Iterator[_Moments]:
-    is_map = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
-    if not is_map and not hasattr(dataset, "__iter__"):
+def _merge(parts: Sequence[ChannelStats]) -> ChannelStats:
+    """Of all pixels together, from differences of means, so that no digits cancel."""
+    counts = sorted({len(part.mean) for part in parts})
+    if len(counts) > 1:
         raise InputError(
-            "dataset must have __getitem__ and __len__, or be iterable, got "
-            f"{type(dataset).__qualname__}"
+            f"dataset: expected one number of channels, got images of {counts[0]} and {counts[1]} "
+            "channels; pass channels=1 or channels=3 to convert them"
         )
-    if is_map and len(cast("list[object]", dataset)) == 0:
-        return iter(())  # a DataLoader's sampler refuses an empty data set
-    source: Dataset[object]
-    if is_map:
-        source = _NumberedMap(cast("list[object]", dataset))
-    else:
-        if num_workers and not isinstance(dataset, IterableDataset):
-            raise InputError(
-                f"num_workers must be 0 for a plain iterable, which cannot be shared out between "
-                f"processes; got {num_workers}"
-            )
-        source = _NumberedIterable(cast("Iterable[object]", dataset))
-    # The workers reduce what they read, so that a few numbers cross between processes, not images.
-    loader: DataLoader[object] = DataLoader(
-        source, batch_size=batch_size, num_workers=num_workers, collate_fn=reduce
-    )
-    return cast("Iterator[_Moments]", iter(loader))
+    pixels = sum(part.pixels for part in parts)
+    means = torch.tensor([part.mean for part in parts], dtype=torch.float64)
+    stds = torch.tensor([part.std for part in parts], dtype=torch.float64)
+    share = torch.tensor([part.pixels for part in parts], dtype=torch.float64)[:, None] / pixels
+    mean = means[0] + (share * (means - means[0])).sum(0)
+    std = (share * (stds.square() + (means - mean).square())).sum(0).sqrt()
+    images = sum(part.images for part in parts)
+    return ChannelStats(tuple(mean.tolist()), tuple(std.tolist()), pixels, images)
 
 
-class _NumberedMap(Dataset[object]):
+class _Numbered(IterableDataset[tuple[int, object]]):
     """Pairs of index and item, so that an error can say which image it means."""
 
-    def __init__(self, items: list[object]) -> None:
-        self.items = items
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> tuple[int, object]:
-        return index, self.items[index]
-
-
-class _NumberedIterable(IterableDataset[object]):
     def __init__(self, items: Iterable[object]) -> None:
         self.items = items
 
@@ -163,87 +107,78 @@ class _NumberedIterable(IterableDataset[object]):
         return enumerate(self.items)
 
 
-class _Reduce:
-    """From a list of numbered items to their moments; a class, so that workers can pickle it."""
-
-    def __init__(self, channels: int | None) -> None:
-        self.channels = channels
-
-    def __call__(self, batch: list[tuple[int, object]]) -> _Moments:
-        total: _Moments | None = None
-        group: list[Tensor] = []  # small images, reduced together because that is quicker
-        for index, item in batch:
-            pixels = _pixels(item, self.channels, index)
-            if group and not _fits(pixels, group):
-                total = _add(total, group)
-                group = []
-            group.append(pixels)
-        return _add(total, group)
-
-
-def _fits(pixels: Tensor, group: list[Tensor]) -> bool:
-    return (
-        pixels.dtype == group[0].dtype
-        and pixels.shape[0] == group[0].shape[0]
-        and pixels.shape[1] + sum(other.shape[1] for other in group) <= _CHUNK
-    )
+def _parts(
+    dataset: object, channels: int | None, batch_size: int, num_workers: int
+) -> Iterable[ChannelStats]:
+    """The statistics of batches. Workers reduce what they read; few numbers cross processes."""
+    if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
+        if len(dataset) == 0:
+            return ()  # a DataLoader's sampler refuses an empty data set
+        indices = cast("Dataset[int]", range(len(dataset)))
+        at = partial(_reduce_at, cast("Sequence[object]", dataset), channels)
+        return DataLoader(indices, batch_size, num_workers=num_workers, collate_fn=at)
+    if not isinstance(dataset, Iterable):
+        raise InputError(
+            "dataset: expected something with __getitem__ and __len__, or an iterable, got "
+            f"{dataset!r:.80}"
+        )
+    if num_workers and not isinstance(dataset, IterableDataset):
+        raise InputError(
+            "num_workers: expected 0 for a plain iterable, which cannot be shared out between "
+            f"processes, got {num_workers}"
+        )
+    of = partial(_reduce, channels)
+    return DataLoader(_Numbered(dataset), batch_size, num_workers=num_workers, collate_fn=of)
 
 
-def _add(total: _Moments | None, group: list[Tensor]) -> _Moments:
-    """Add (C, pixels) of several images to `total`."""
-    images = len(group)
-    for chunk in torch.split(torch.cat(group, dim=1), _CHUNK, dim=1):
-        x = chunk.to(torch.float64)
-        if chunk.dtype == torch.uint8:
-            x = x / 255
-        elif chunk.dtype == torch.uint16:
-            x = x / 65535
-        mean = x.mean(dim=1)
-        squares = (x - mean[:, None]).square().sum(dim=1)
-        part = _Moments(images, x.shape[1], mean, squares)
-        images = 0  # counted once, however many chunks they fill
-        total = part if total is None else total.merge(part)
-    if total is None:
-        raise InputError("dataset gave a batch without a pixel")
-    return total
+def _reduce_at(items: Sequence[object], channels: int | None, indices: list[int]) -> ChannelStats:
+    return _reduce(channels, [(index, items[index]) for index in indices])
 
 
-def _pixels(item: object, channels: int | None, index: int) -> Tensor:
+def _reduce(channels: int | None, batch: list[tuple[int, object]]) -> ChannelStats:
+    parts = []
+    for index, item in batch:
+        pixels = _pixels(item, channels, f"item {index} of dataset")
+        for number, chunk in enumerate(torch.split(pixels, _CHUNK, dim=1)):
+            top = 1 if chunk.is_floating_point() else torch.iinfo(chunk.dtype).max
+            std, mean = torch.std_mean(chunk.to(torch.float64) / top, dim=1, correction=0)
+            images = int(number == 0)  # counted once, however many chunks it fills
+            parts.append(
+                ChannelStats(tuple(mean.tolist()), tuple(std.tolist()), chunk.shape[1], images)
+            )
+    return _merge(parts)
+
+
+def _pixels(item: object, channels: int | None, where: str) -> Tensor:
     """The image of an item as (C, pixels), of the dtype it came in."""
     from PIL.Image import Image
     from torchvision.transforms.v2 import functional
 
-    where = f"item {index} of dataset"
     image = item
     if isinstance(item, (tuple, list)) and item:
         image = item[0]
     elif isinstance(item, Mapping):
         image = item.get("image")
-    if not isinstance(image, (Image, Tensor)):
-        raise InputError(
-            f"{where} must be a PIL image or a tensor (C, H, W), or a tuple that begins with one, "
-            f"got {_check.describe(item)}"
-        )
     try:
         if isinstance(image, Image):
-            if channels is None:
-                grey = image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode[:4] == "I;16"
-                image = convert_pil(image, 1 if grey else 3)
-            else:
-                image = convert_pil(image, channels)
+            grey = image.mode[:4] in ("1", "L", "LA", "La", "I", "F", "I;16")
+            image = convert_pil(image, channels or (1 if grey else 3))
             image = cast("Tensor", functional.pil_to_tensor(image))
-        elif channels is not None:
+        elif isinstance(image, Tensor) and channels is not None:
             image = convert_tensor(image, channels)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    kinds = (torch.uint8, torch.uint16)
-    if image.ndim != 3 or not (image.dtype in kinds or image.is_floating_point()):
+    if not isinstance(image, Tensor):
         raise InputError(
-            f"{where} must be (C, H, W) of dtype uint8, uint16 or floating point, got shape "
-            f"{tuple(image.shape)} of {image.dtype}"
+            f"{where}: expected a PIL image or a tensor (C, H, W), or a tuple that begins with "
+            f"one, got {item!r:.80}"
         )
-    if image.numel() == 0:
-        raise InputError(f"{where} has no pixels: shape {tuple(image.shape)}")
+    known = image.dtype in (torch.uint8, torch.uint16) or image.is_floating_point()
+    if image.ndim != 3 or image.numel() == 0 or not known:
+        raise InputError(
+            f"{where}: expected (C, H, W) with at least one pixel, of dtype uint8, uint16 or "
+            f"floating point, got shape {tuple(image.shape)} of {image.dtype}"
+        )
     if image.is_floating_point() and not bool(image.isfinite().all()):
-        raise InputError(f"{where} holds NaN or infinity")
+        raise InputError(f"{where}: expected finite numbers, got NaN or infinity")
     return image.as_subclass(Tensor).flatten(1)

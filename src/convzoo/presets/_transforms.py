@@ -1,23 +1,28 @@
-"""The steps of a preset's transforms: ours for what an image is, torchvision's for the rest."""
+"""The steps that torchvision lacks, or that several of its own make up."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
-from . import _check
-from ._images import ConvertImage
+from convzoo._checks import check_choice, check_count, check_number
+from convzoo.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torchvision.transforms import InterpolationMode
 
-    from ._preset import AutoAugment, Preset, TrainCrop
+Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
+"""How pixels are resampled. The last three exist for PIL images only."""
+
+TrainCrop = Literal["resized", "pad", "eval"]
+"""How training gets to `input_size`."""
+
+AutoAugment = Literal["randaugment", "trivialaugment"]
+"""A policy that draws augmentations by itself."""
 
 _MAX_PIXELS = 100_000_000  # of one resized image: 300 MB in RGB
 
@@ -41,19 +46,19 @@ class ResizeImage(nn.Module):
 
     Args:
         box: (height, width) to cover, in pixels.
-        squash: Resize to the box itself instead.
-        interpolation: One of `Interpolation`.
+        interpolation: How pixels are resampled.
         antialias: Whether tensors are smoothed when they shrink.
+        squash: Resize to the box itself instead.
     """
 
     def __init__(
-        self, box: tuple[int, int], *, squash: bool, interpolation: str, antialias: bool
+        self, box: tuple[int, int], interpolation: Interpolation, antialias: bool, *, squash: bool
     ) -> None:
         super().__init__()
         self.box = box
-        self.squash = squash
         self.interpolation = interpolation
         self.antialias = antialias
+        self.squash = squash
 
     def forward(self, image: Image | Tensor) -> Image | Tensor:
         """Resize (..., H, W) or a PIL image."""
@@ -92,8 +97,8 @@ class ResizeImage(nn.Module):
             size = max(box_height, int(box_width * height / width)), box_width
         if math.prod(size) > _MAX_PIXELS:
             raise InputError(
-                f"an image of {height} x {width} pixels is too oblong: it would become "
-                f"{size[0]} x {size[1]}; crop it first, or use a preset with crop='squash'"
+                f"image: expected one less oblong, got {height} x {width} pixels, which would "
+                f"become {size[0]} x {size[1]}; crop it first, or use a preset with crop='squash'"
             )
         return size
 
@@ -115,7 +120,7 @@ class UnitScale(nn.Module):
         return image.float() / 255 if image.dtype == torch.uint8 else image
 
 
-def mode(interpolation: str) -> InterpolationMode:
+def mode(interpolation: Interpolation) -> InterpolationMode:
     """The name that torchvision gives an interpolation."""
     from torchvision.transforms import InterpolationMode
 
@@ -123,199 +128,79 @@ def mode(interpolation: str) -> InterpolationMode:
     return InterpolationMode("nearest-exact" if interpolation == "nearest" else interpolation)
 
 
-def eval_steps(preset: Preset) -> list[nn.Module]:
-    """The steps of `Preset.eval`."""
-    return [_convert(preset, batches=True), *_resize_and_crop(preset), *_to_float(preset)]
-
-
-def _convert(preset: Preset, *, batches: bool) -> nn.Module:
-    tensors = preset.interpolation in ("nearest", "bilinear", "bicubic")
-    return ConvertImage(
-        preset.channels, batches=batches, refuse_tensors=None if tensors else preset.interpolation
-    )
-
-
-def _resize_and_crop(preset: Preset) -> list[nn.Module]:
-    from torchvision.transforms import v2
-
-    height, width = preset.height_width
-    steps: list[nn.Module] = []
-    if preset.resize is not None:
-        scale = preset.resize / min(height, width)
-        box = round(height * scale), round(width * scale)
-        steps.append(
-            ResizeImage(
-                box,
-                squash=preset.crop == "squash",
-                interpolation=preset.interpolation,
-                antialias=preset.antialias,
-            )
-        )
-    if preset.crop != "none":
-        steps.append(v2.CenterCrop((height, width)))
-    return steps
-
-
-def _to_float(preset: Preset, *, noise: float = 0.0) -> list[nn.Module]:
-    from torchvision.transforms import v2
-
-    steps: list[nn.Module] = [v2.PILToTensor(), UnitScale()]
-    if noise:
-        steps.append(v2.GaussianNoise(sigma=noise))
-    steps.append(v2.Normalize(list(preset.mean), list(preset.std)))
-    return steps
-
-
-def train_steps(
-    preset: Preset,
-    *,
-    crop: TrainCrop | None,
-    scale: tuple[float, float] | None,
-    ratio: tuple[float, float] | None,
-    padding: int | None,
-    hflip: float | None,
-    vflip: float,
-    rotation: float | tuple[float, float],
-    brightness: float,
-    contrast: float,
-    saturation: float,
-    hue: float,
-    grayscale: float,
-    auto_augment: AutoAugment | None,
-    num_ops: int | None,
-    magnitude: int | None,
-    noise: float,
-    erasing: float,
-) -> list[nn.Module]:
-    """The steps of `Preset.train`, which documents the arguments."""
-    from torchvision.transforms import v2
-
-    if hflip is None:
-        hflip = 0.0 if preset.augmentation == "digit" else 0.5
-    probabilities = {"hflip": hflip, "vflip": vflip, "grayscale": grayscale, "erasing": erasing}
-    for name, value in probabilities.items():
-        _check.real(name, value, 0, 1)
-    jitter = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
-    for name, value in jitter.items():
-        _check.real(name, value, 0, math.inf)
-    _check.real("hue", hue, 0, 0.5)
-    _check.real("noise", noise, 0, math.inf)
-
-    _check_colour(
-        preset.channels,
-        {**jitter, "hue": hue, "grayscale": grayscale, "auto_augment": auto_augment},
-    )
-
-    steps = [_convert(preset, batches=False)]
-    steps += _random_crop(preset, crop=crop, scale=scale, ratio=ratio, padding=padding)
-    if hflip:
-        steps.append(v2.RandomHorizontalFlip(hflip))
-    if vflip:
-        steps.append(v2.RandomVerticalFlip(vflip))
-    angles = _angles(rotation)
-    if angles != (0.0, 0.0):
-        steps.append(v2.RandomRotation(list(angles), interpolation=mode("bilinear")))
-    if any(jitter.values()) or hue:
-        steps.append(v2.ColorJitter(brightness, contrast, saturation, hue))
-    if grayscale:
-        steps.append(v2.RandomGrayscale(grayscale))
-    steps += _auto_augment(auto_augment, num_ops=num_ops, magnitude=magnitude)
-    steps += _to_float(preset, noise=noise)
-    if erasing:
-        steps.append(v2.RandomErasing(erasing))  # after normalisation, 0 is the mean colour
-    return steps
-
-
-def _check_colour(channels: int, given: Mapping[str, object]) -> None:
-    """Refuse, before the first image, what is defined for grey and RGB images only."""
-    asked = [name for name, value in given.items() if value]
-    if asked and channels not in (1, 3):
-        raise InputError(
-            f"{', '.join(asked)}: colour augmentations are for 1 (grey) or 3 (RGB) channels, and "
-            f"the preset has {channels}; crops, flips, rotation, noise and erasing take any number"
-        )
-
-
-def _random_crop(
-    preset: Preset,
-    *,
-    crop: TrainCrop | None,
-    scale: tuple[float, float] | None,
-    ratio: tuple[float, float] | None,
-    padding: int | None,
-) -> list[nn.Module]:
-    from torchvision.transforms import v2
-
-    from ._preset import TrainCrop
-
+def choose_crop(crop: TrainCrop | None, default: TrainCrop, **options: object) -> TrainCrop:
+    """The crop that was named, or else the one that the given options belong to."""
+    owners: dict[str, TrainCrop] = {"scale": "resized", "ratio": "resized", "padding": "pad"}
+    given = [name for name, value in options.items() if value is not None]
     if crop is None:
-        if scale is not None or ratio is not None:
-            crop = "resized"
-        elif padding is not None:
-            crop = "pad"
-        else:
-            crop = "resized" if preset.augmentation == "photo" else "pad"
-    _check.choice("crop", crop, TrainCrop)
-    for name, value, owner in (
-        ("scale", scale, "resized"),
-        ("ratio", ratio, "resized"),
-        ("padding", padding, "pad"),
-    ):
-        if value is not None and crop != owner:
-            raise InputError(f"{name} belongs to crop={owner!r}, got {name}={value!r} with {crop=}")
-
-    size = preset.height_width
-    if crop == "resized":
-        scale = (0.08, 1.0) if scale is None else scale
-        ratio = (3 / 4, 4 / 3) if ratio is None else ratio
-        _check.interval("scale", scale, 0, 1)
-        _check.interval("ratio", ratio, 0)
-        return [
-            v2.RandomResizedCrop(
-                size,
-                scale=scale,
-                ratio=ratio,
-                interpolation=mode(preset.interpolation),
-                antialias=preset.antialias,
+        crop = owners[given[0]] if given else default
+    check_choice("crop", crop, get_args(TrainCrop))
+    for name in given:
+        if crop != owners[name]:
+            raise InputError(
+                f"{name}: expected None with {crop=}, got {options[name]!r:.80}; it belongs to "
+                f"crop={owners[name]!r}"
             )
-        ]
-    steps = _resize_and_crop(preset)
-    if crop == "pad":
-        padding = 4 if padding is None else padding
-        _check.count("padding", padding, least=0)
-        steps.append(v2.RandomCrop(size, padding=padding or None, pad_if_needed=True))
-    return steps
+    return crop
 
 
-def _angles(rotation: object) -> tuple[float, float]:
+def random_resized_crop(
+    size: tuple[int, int],
+    scale: tuple[float, float] | None,
+    ratio: tuple[float, float] | None,
+    interpolation: Interpolation,
+    *,
+    antialias: bool,
+) -> list[nn.Module]:
+    """Cut a part of random area and proportions, and resize it; None takes the usual ranges."""
+    from torchvision.transforms import v2
+
+    scale = (0.08, 1.0) if scale is None else scale
+    ratio = (3 / 4, 4 / 3) if ratio is None else ratio
+    _check_interval("scale", scale, 0, 1)
+    _check_interval("ratio", ratio, 0)
+    return [v2.RandomResizedCrop(size, scale, ratio, mode(interpolation), antialias)]
+
+
+def rotate(rotation: float | tuple[float, float]) -> list[nn.Module]:
+    """Turn by a random angle out of a pair, or of both directions, in degrees."""
+    from torchvision.transforms import v2
+
     if isinstance(rotation, (tuple, list)):
-        _check.interval("rotation", rotation, -math.inf)
-        low, high = cast("tuple[float, float]", rotation)
-        return float(low), float(high)
-    _check.real("rotation", rotation, 0, math.inf)
-    angle = float(cast("float", rotation))
-    return -angle, angle
+        _check_interval("rotation", rotation, -math.inf)
+        angles = list(rotation)
+    else:
+        check_number("rotation", rotation, 0)
+        angles = [-rotation, rotation]
+    return [v2.RandomRotation(angles, interpolation=mode("bilinear"))] if any(angles) else []
 
 
-def _auto_augment(
+def auto_augment_steps(
     policy: AutoAugment | None, *, num_ops: int | None, magnitude: int | None
 ) -> list[nn.Module]:
+    """The policy's transform, if there is one."""
     from torchvision.transforms import v2
 
-    from ._preset import AutoAugment
-
     if policy is not None:
-        _check.choice("auto_augment", policy, AutoAugment)
+        check_choice("auto_augment", policy, get_args(AutoAugment))
     if policy != "randaugment":
         for name, value in (("num_ops", num_ops), ("magnitude", magnitude)):
             if value is not None:
                 raise InputError(
-                    f"{name} belongs to auto_augment='randaugment', got {name}={value!r} with "
-                    f"auto_augment={policy!r}"
+                    f"{name}: expected None with auto_augment={policy!r}, got {value!r}; it "
+                    "belongs to auto_augment='randaugment'"
                 )
         return [] if policy is None else [v2.TrivialAugmentWide(interpolation=mode("bilinear"))]
-    num_ops = 2 if num_ops is None else num_ops
-    magnitude = 9 if magnitude is None else magnitude
-    _check.count("num_ops", num_ops)
-    _check.count("magnitude", magnitude, least=0, most=30)
+    num_ops = 2 if num_ops is None else check_count("num_ops", num_ops)
+    magnitude = 9 if magnitude is None else check_count("magnitude", magnitude, least=0, most=30)
     return [v2.RandAugment(num_ops=num_ops, magnitude=magnitude, interpolation=mode("bilinear"))]
+
+
+def _check_interval(name: str, value: object, least: float, most: float = math.inf) -> None:
+    """Refuse what is not a pair (low, high) with least < low <= high <= most."""
+    if isinstance(value, (tuple, list)) and len(value) == 2:
+        low, high = (check_number(name, side) for side in value)
+        if least < low <= high <= most:
+            return
+    limits = f"{least:g} < low <= high" + ("" if most == math.inf else f" <= {most:g}")
+    raise InputError(f"{name}: expected (low, high) with {limits}, got {value!r:.80}")

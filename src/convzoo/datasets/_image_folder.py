@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,7 @@ Part = Literal["train", "val", "test"]
 IMAGE_SUFFIXES: frozenset[str] = frozenset(
     (
         *(".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"),
-        *(".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+        *(".pnm", ".ppm", ".tif", ".tiff", ".webp"),
     )
 )
 """Files in a class's folder that count as images; others are passed over."""
@@ -64,7 +65,8 @@ def image_folder(
 
     Raises:
         DataError: The folder is missing, has no class folders, has a single class, an empty class,
-            or an unreadable image; or a part has a class that the training part has not.
+            a class whose name is not UTF-8, or an unreadable image; or a part has a class that the
+            training part has not.
 
     Examples:
         >>> from pathlib import Path
@@ -224,9 +226,13 @@ class _Reader:
 
 def _folder(root: str | os.PathLike[str]) -> Path:
     folder = Path(root)
-    if not folder.exists():
-        raise DataError(f"{folder}: no such folder")
-    if not folder.is_dir():
+    try:
+        kind = folder.stat().st_mode
+    except FileNotFoundError:
+        raise DataError(f"{folder}: no such folder") from None
+    except (OSError, ValueError) as error:  # a name too long, or with a NUL; no permission
+        raise DataError(f"{folder}: expected a folder, got {error}") from None
+    if not stat.S_ISDIR(kind):
         raise DataError(f"{folder}: expected a folder with one subfolder a class, got a file")
     return folder
 
@@ -256,7 +262,12 @@ def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:
 
 
 def _class_names(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
+    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
+    for name in names:
+        # The names become labels, which no file of weights could hold after the training.
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise DataError(f"{folder}: expected UTF-8 names, got {os.fsencode(name)!r}; rename it")
+    return names
 
 
 def _image_files(folder: Path) -> list[Path]:
@@ -265,5 +276,5 @@ def _image_files(folder: Path) -> list[Path]:
         for path in folder.rglob("*")
         if path.suffix.lower() in IMAGE_SUFFIXES
         and not any(piece.startswith(".") for piece in path.relative_to(folder).parts)
-        and path.is_file()
+        and not path.is_dir()  # a broken link or a pipe is named when it is read
     )

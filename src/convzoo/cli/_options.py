@@ -1,0 +1,48 @@
+"""What the user may ask of `convzoo finetune`; without torch, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Augment = Literal["preset", "none", "digit", "small", "photo", "randaugment", "trivialaugment"]
+Optimizer = Literal["adamw", "adam", "sgd", "rmsprop"]
+Schedule = Literal["one_cycle", "cosine", "constant"]
+MixedPrecision = Literal["no", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked `finetune` for; None where the default depends on the data."""
+
+    data: str | None
+    model: str | None
+    weights: str | None
+    out: Path
+    freeze: str
+    epochs: int
+    head_epochs: int
+    batch_size: int
+    lr: float
+    head_lr: float | None
+    weight_decay: float | None
+    optimizer: Optimizer
+    schedule: Schedule
+    warmup: float | None
+    label_smoothing: float
+    augment: Augment | None
+    patience: int | None
+    val_share: float
+    test_share: float
+    on_error: Literal["raise", "skip"]
+    baseline: bool | None
+    mixed_precision: MixedPrecision | None
+    gradient_accumulation: int
+    sharded: bool | None
+    sync_batch_norm: bool
+    seed: int
+    workers: int | None
+    resume: bool
+    cpu: bool
+    quiet: bool
