@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 import operator
 from collections.abc import Sequence
-from typing import SupportsIndex
+from typing import SupportsIndex, TypeGuard
 
 from convzoo.errors import InputError
 
 
-def check_count(name: str, value: object) -> int:
-    """A whole number of at least 1, of any integer type (numpy's too).
+def check_count(name: str, value: object, *, least: int = 1) -> int:
+    """A whole number of at least `least`, of any integer type (numpy's too).
 
     Args:
         name: The argument, for the message.
         value: What came.
+        least: The smallest that will do.
 
     Returns:
         The number as an `int`.
@@ -22,12 +25,30 @@ def check_count(name: str, value: object) -> int:
     Raises:
         InputError: It is not one.
     """
-    count = 0
     if isinstance(value, SupportsIndex) and not isinstance(value, bool):
         count = operator.index(value)
-    if count < 1:
-        raise InputError(f"{name}: expected an integer of at least 1, got {value!r}")
-    return count
+        if count >= least:
+            return count
+    raise InputError(f"{name}: expected an integer of at least {least}, got {value!r}")
+
+
+def check_number(name: str, value: object, *, least: float = 0.0) -> float:
+    """A finite number of at least `least`.
+
+    Args:
+        name: The argument, for the message.
+        value: What came.
+        least: The smallest that will do.
+
+    Returns:
+        The number as a `float`.
+
+    Raises:
+        InputError: It is not one.
+    """
+    if _is_number(value) and least <= value < math.inf:
+        return float(value)
+    raise InputError(f"{name}: expected a finite number of at least {least:g}, got {value!r}")
 
 
 def check_probability(name: str, value: object) -> float:
@@ -43,9 +64,31 @@ def check_probability(name: str, value: object) -> float:
     Raises:
         InputError: It is not one.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0.0 <= value < 1.0:
+    if _is_number(value) and 0.0 <= value < 1.0:
         return float(value)
     raise InputError(f"{name}: expected a probability in [0, 1), got {value!r}")
+
+
+def check_fraction(name: str, value: object) -> float:
+    """A number in [0, 1], both ends included.
+
+    Args:
+        name: The argument, for the message.
+        value: What came.
+
+    Returns:
+        The number as a `float`.
+
+    Raises:
+        InputError: It is not one.
+    """
+    if _is_number(value) and 0.0 <= value <= 1.0:
+        return float(value)
+    raise InputError(f"{name}: expected a number in [0, 1], got {value!r}")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)  # numpy's too
 
 
 def check_labels(
