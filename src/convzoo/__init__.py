@@ -109,6 +109,10 @@ if TYPE_CHECKING:
     from convzoo import transfer as transfer
     from convzoo import visualize as visualize
     from convzoo import weights as weights
+    from convzoo._summary import (
+        Summary,
+        summary,
+    )
     from convzoo.hub import (
         fetch,
         load,
@@ -121,10 +125,6 @@ if TYPE_CHECKING:
     )
     from convzoo.labels import (
         map_labels,
-    )
-    from convzoo.layer_table import (
-        Summary,
-        summary,
     )
     from convzoo.layers import (
         DropConnectConv2d,
@@ -162,7 +162,7 @@ else:
     __getattr__ = _lazy(
         __name__,
         {
-            "convzoo.layer_table": ["Summary", "summary"],
+            "convzoo._summary": ["Summary", "summary"],
             "convzoo.transfer": [
                 "cached_features",
                 "fit_head",
