@@ -159,7 +159,7 @@ if TYPE_CHECKING:
     from convzoo.labels import (
         map_labels as map_labels,
     )
-    from convzoo.layer_table import (
+    from convzoo._summary import (
         Summary as Summary,
         summary as summary,
     )
@@ -200,7 +200,7 @@ else:
         "convzoo.hub": ["fetch", "push", "save", "verify"],
         "convzoo.inference": ["Predictor"],
         "convzoo.labels": ["map_labels"],
-        "convzoo.layer_table": ["Summary", "summary"],
+        "convzoo._summary": ["Summary", "summary"],
         "convzoo.layers": [
             "DropConnectConv2d",
             "DropConnectLinear",

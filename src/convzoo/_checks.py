@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import numbers
 import operator
 import sys
 from collections.abc import Sequence
-from typing import SupportsIndex
+from typing import SupportsIndex, TypeGuard
 
 from convzoo.errors import InputError, UnknownNameError
 
@@ -51,12 +52,8 @@ def check_number(
     Raises:
         InputError: It is not one.
     """
-    if (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and abs(value) <= sys.float_info.max  # neither NaN nor infinite, nor an int beyond both
-        and least <= value <= most
-    ):
+    # Neither NaN nor infinite, nor an int beyond both.
+    if _is_real(value) and abs(value) <= sys.float_info.max and least <= value <= most:
         return float(value)
     if most < math.inf:
         limits = f"number from {least:g} to {most:g}"
@@ -93,9 +90,13 @@ def check_probability(name: str, value: object) -> float:
     Raises:
         InputError: It is not one.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0.0 <= value < 1.0:
+    if _is_real(value) and 0.0 <= value < 1.0:
         return float(value)
     raise InputError(f"{name}: expected a probability in [0, 1), got {value!r}")
+
+
+def _is_real(value: object) -> TypeGuard[float]:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)  # numpy's too
 
 
 def check_labels(

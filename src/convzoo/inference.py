@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from convzoo._checks import check_count
 from convzoo.errors import InputError
 from convzoo.presets import Preset, load_image
 
@@ -73,8 +74,7 @@ class Predictor:
         preset: Preset | None = None,
         labels: Sequence[str] | None = None,
     ) -> None:
-        if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
-            raise InputError(f"top_k: expected an integer of at least 1, got {top_k!r}")
+        top_k = check_count("top_k", top_k)
         if not isinstance(net, nn.Module):
             from convzoo.by_name import load
 
@@ -144,8 +144,7 @@ class Predictor:
         """
         if isinstance(images, (str, os.PathLike)):
             raise InputError(f"images: expected several images, got the single path {images!r}")
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise InputError(f"batch_size: expected an integer of at least 1, got {batch_size!r}")
+        batch_size = check_count("batch_size", batch_size)
         found: list[tuple[Prediction, ...]] = []
         todo = iter(images)
         while chunk := list(islice(todo, batch_size)):

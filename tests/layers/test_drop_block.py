@@ -203,6 +203,14 @@ def test_bad_arguments():
         DropBlock2d().progress = 2
     with pytest.raises(InputError, match="block_size"):
         DropBlock2d(0.1, 0)
+    for bad in (True, 2.0, (3, False)):
+        with pytest.raises(InputError, match="block_size: expected an integer of at least 1"):
+            DropBlock2d(0.1, bad)
+    for bad in (True, float("nan"), "0.1"):
+        with pytest.raises(InputError, match="drop_prob: expected a number"):
+            DropBlock2d(bad)
+    with pytest.raises(InputError, match="size: expected an integer of at least 1, got 0"):
+        drop_block_gamma(0.1, (0, 4))
     with pytest.raises(InputError, match="2 axes"):
         DropBlock2d(0.1, (3, 3, 3))
     with pytest.raises(UnknownNameError, match="did you mean 'batch'"):

@@ -51,6 +51,40 @@ def test_formats_are_kept_and_backward_meets_the_same_mask(x_format, grad_format
     assert (y == 0).any()
 
 
+@BOTH_WAYS
+@pytest.mark.parametrize("normalise", ["batch", "sample"])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("shape", [(2, 3, 9), (2, 3, 7, 6), (2, 3, 6, 5, 4)])
+def test_any_permuted_layout_is_kept_by_output_and_gradient(shape, device, normalise, per_channel):
+    axes = range(len(shape))
+    for order in itertools.permutations(axes):
+        dense = torch.ones([shape[i] for i in order], device=device)
+        x = dense.permute([order.index(i) for i in axes]).requires_grad_()
+        y = drop_block(x, 0.3, 2, per_channel=per_channel, normalise=normalise)
+        assert y.stride() == x.stride()
+        (grad,) = torch.autograd.grad(y, x, torch.ones_like(y))
+        assert grad.stride() == x.stride()
+
+
+@BOTH_WAYS
+def test_a_compiled_layer_keeps_a_permuted_layout(per_channel):
+    layer = DropBlock2d(0.3, 3, per_channel=per_channel)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    x = torch.ones(7, 2, 9, 8).permute(1, 3, 0, 2).requires_grad_()
+    y = compiled(x)
+    (grad,) = torch.autograd.grad(y, x, torch.ones_like(y))
+    assert y.stride() == grad.stride() == x.stride()
+
+
+@BOTH_WAYS
+def test_the_mask_does_not_depend_on_the_layout(per_channel):
+    x = torch.ones(2, 8, 9, 7)
+    layer = DropBlock2d(0.3, 3, per_channel=per_channel, generator=torch.Generator())
+    plain = layer.generator.manual_seed(0) and layer(x)
+    last = layer.generator.manual_seed(0) and layer(x.to(memory_format=torch.channels_last))
+    assert torch.equal(plain, last)
+
+
 @pytest.mark.parametrize("view", [lambda t: t[:, ::2], lambda t: t.transpose(2, 3)])
 def test_strided_inputs(view):
     x = torch.ones(2, 8, 9, 7)

@@ -12,7 +12,7 @@ from convzoo.errors import InputError, UnknownNameError
 from convzoo.layers import (
     DropConnectConv2d,
     DropConnectLinear,
-    _drop_connect_ops,
+    _dropconnect_ops,
     apply_drop_connect,
     remove_drop_connect,
 )
@@ -158,7 +158,7 @@ def test_gradcheck(make, p):
 
 
 def test_backward_meets_forwards_masks_over_many_tiles(monkeypatch):
-    monkeypatch.setitem(_drop_connect_ops._TILE, "cpu", 64)  # rows and outputs are both cut
+    monkeypatch.setitem(_dropconnect_ops._TILE, "cpu", 64)  # rows and outputs are both cut
     layer = DropConnectLinear(16, 11, bias=False, p=0.3)
     x = torch.randn(9, 16, requires_grad=True)
     y = layer(x)
@@ -182,9 +182,12 @@ def test_half_precision(dtype):
 
 
 def test_convolution_keeps_channels_last_and_knows_every_padding():
-    x = torch.randn(2, 4, 7, 7).to(memory_format=torch.channels_last)
+    x = torch.randn(2, 4, 7, 7).to(memory_format=torch.channels_last).requires_grad_()
     layer = DropConnectConv2d(4, 8, 3, padding=1, p=0.5)
-    assert layer(x).is_contiguous(memory_format=torch.channels_last)
+    y = layer(x)
+    (grad,) = torch.autograd.grad(y.sum(), x)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert grad.is_contiguous(memory_format=torch.channels_last)
     for mode, padding in (("zeros", "same"), ("reflect", 1), ("circular", 2)):
         layer = DropConnectConv2d(4, 8, 3, padding=padding, padding_mode=mode, p=0.001)
         plain = nn.Conv2d(4, 8, 3, padding=padding, padding_mode=mode)
@@ -308,14 +311,17 @@ def test_rescaled_application_leaves_evaluation_alone():
 
 
 def test_bad_arguments():
-    with pytest.raises(InputError, match=r"p: expected a drop probability in \[0, 1\), got 1"):
+    with pytest.raises(InputError, match=r"p: expected a probability in \[0, 1\), got 1"):
         DropConnectLinear(2, 2, p=1.0)
     with pytest.raises(UnknownNameError, match="did you mean 'example'"):
         DropConnectLinear(2, 2, per="examples")
     with pytest.raises(UnknownNameError, match="did you mean 'gaussian'"):
         DropConnectLinear(2, 2, inference="gauss")
-    with pytest.raises(InputError, match="samples"):
-        DropConnectLinear(2, 2, samples=0)
+    with pytest.raises(InputError, match="p: expected a probability"):
+        DropConnectLinear(2, 2, p=float("nan"))
+    for samples in (0, True):
+        with pytest.raises(InputError, match="samples"):
+            DropConnectLinear(2, 2, samples=samples)
     net = network()
     with pytest.raises(InputError, match="there are: '0', '2', '3'"):
         apply_drop_connect(net, "fc")

@@ -90,7 +90,9 @@ def test_onnx_keeps_the_numbers():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": 0}, "size: expected at least 1"),
+        ({"size": 0}, "size: expected an integer of at least 1"),
+        ({"size": True}, "size: expected an integer of at least 1"),
+        ({"alpha": float("nan")}, "alpha: expected a finite number"),
         ({"alpha": -1.0}, "alpha"),
         ({"beta": -1.0}, "beta"),
         ({"k": -1.0}, "k: expected"),

@@ -39,7 +39,7 @@ def info(name: str, size: int | None) -> None:
 
     Layers come with output shape, parameters, multiply-adds and receptive field.
     """
-    from convzoo.layer_table import summary
+    from convzoo._summary import summary
     from convzoo.registry import model_info
     from convzoo.weights import list_weights, weights_info
 

@@ -5,29 +5,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from convzoo._lazy import lazy as _lazy
-from convzoo.layers.drop_block import (
+from convzoo.layers.dropblock import (
     DropBlock1d,
     DropBlock2d,
     DropBlock3d,
+    DropBlockConfig,
     drop_block,
     drop_block_fraction,
     drop_block_gamma,
 )
-from convzoo.layers.drop_block_config import DropBlockConfig
-from convzoo.layers.drop_block_schedule import DropBlockSchedule
-from convzoo.layers.local_response_norm import LocalResponseNorm, local_response_norm
+from convzoo.layers.dropblock_schedule import DropBlockSchedule
+from convzoo.layers.lrn import LocalResponseNorm, local_response_norm
 
 if TYPE_CHECKING:
-    from convzoo.layers.drop_connect import DropConnectConv2d, DropConnectLinear
+    from convzoo.layers.dropconnect import (
+        DropConnectConv2d,
+        DropConnectLinear,
+        DropConnectOptions,
+    )
+    from convzoo.layers.dropconnect_swap import apply_drop_connect, remove_drop_connect
     from convzoo.layers.monte_carlo_dropout import MCDropout, mc_dropout
-    from convzoo.layers.swap_drop_connect import apply_drop_connect, remove_drop_connect
 else:  # no network is built with these, so they wait until they are asked for
     __getattr__ = _lazy(
         __name__,
         {
-            "convzoo.layers.drop_connect": ["DropConnectConv2d", "DropConnectLinear"],
+            "convzoo.layers.dropconnect": [
+                "DropConnectConv2d",
+                "DropConnectLinear",
+                "DropConnectOptions",
+            ],
+            "convzoo.layers.dropconnect_swap": ["apply_drop_connect", "remove_drop_connect"],
             "convzoo.layers.monte_carlo_dropout": ["MCDropout", "mc_dropout"],
-            "convzoo.layers.swap_drop_connect": ["apply_drop_connect", "remove_drop_connect"],
         },
     )
 
@@ -39,6 +47,7 @@ __all__ = [
     "DropBlockSchedule",
     "DropConnectConv2d",
     "DropConnectLinear",
+    "DropConnectOptions",
     "LocalResponseNorm",
     "MCDropout",
     "apply_drop_connect",

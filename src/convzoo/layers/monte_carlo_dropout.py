@@ -7,17 +7,17 @@ for Classification and Preference Learning*, 2011.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from convzoo._checks import check_count
 from convzoo._heads import DropoutConv2d, DropoutLinear
+from convzoo._modes import evaluation
 from convzoo.errors import InputError
-from convzoo.layers.drop_block import DropBlock1d, DropBlock2d, DropBlock3d
-from convzoo.layers.drop_connect import DropConnectConv2d, DropConnectLinear
+from convzoo.layers.dropblock import DropBlock1d, DropBlock2d, DropBlock3d
+from convzoo.layers.dropconnect import DropConnectConv2d, DropConnectLinear
 
 _DROPOUT_LIKE = (
     nn.Dropout,
@@ -79,9 +79,13 @@ def mc_dropout(net: nn.Module, x: Tensor, samples: int = 30) -> MCDropout:
         >>> result.probabilities.shape, bool((result.mutual_information >= 0).all())
         (torch.Size([4, 3]), True)
     """
-    if samples < 1:
-        raise InputError(f"samples: expected at least 1, got {samples}")
-    with torch.no_grad(), _only_dropout_active(net):
+    samples = check_count("samples", samples)
+    active = [module for module in net.modules() if _is_dropout_like(module)]
+    if not active:
+        raise InputError("net: expected layers of dropout or its kin, found none")
+    with torch.no_grad(), evaluation(net):
+        for module in active:
+            module.training = True
         mean = _probabilities(net, x)
         mean_entropy = _entropy(mean)
         for _ in range(samples - 1):
@@ -105,24 +109,6 @@ def _probabilities(net: nn.Module, x: Tensor) -> Tensor:
 def _entropy(probabilities: Tensor) -> Tensor:
     entropies: Tensor = torch.special.entr(probabilities)
     return entropies.sum(1)
-
-
-@contextmanager
-def _only_dropout_active(net: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in net.modules()}
-    active = [module for module in modes if _is_dropout_like(module)]
-    if not active:
-        raise InputError("net: expected layers of dropout or its kin, found none")
-    try:
-        # The flag itself, not train(): a frozen part may refuse that.
-        for module in modes:
-            module.training = False
-        for module in active:
-            module.training = True
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _is_dropout_like(module: nn.Module) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TypedDict
 
-from convzoo.errors import InputError
+from convzoo._checks import check_count, check_number
 
 
 class EarlyStoppingState(TypedDict):
@@ -42,12 +42,8 @@ class EarlyStopping:
     """
 
     def __init__(self, patience: int, min_delta: float = 0.0) -> None:
-        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
-            raise InputError(f"patience: expected an integer of at least 1, got {patience!r}")
-        if not 0 <= min_delta < math.inf:
-            raise InputError(f"min_delta: expected a finite number of at least 0, got {min_delta}")
-        self.patience: int = patience
-        self.min_delta: float = min_delta
+        self.patience: int = check_count("patience", patience)
+        self.min_delta: float = check_number("min_delta", min_delta)
         self.best: float = -math.inf
         self.wait: int = 0
 

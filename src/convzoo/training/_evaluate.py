@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from convzoo._checks import check_count
+from convzoo._modes import kept_modes
 from convzoo.errors import InputError
 from convzoo.training._accelerator import MixedPrecision, accelerator
 from convzoo.training._data import (
@@ -69,11 +70,11 @@ def evaluate(
         >>> result.samples, 0 <= result.top1 <= result.top5 <= 1
         (179, True)
     """
-    at_least_one("batch_size", batch_size)
+    batch_size = check_count("batch_size", batch_size)
     prepared = Prepared(
         "data", data, transform, usual_transform(net, train=False), number_of_classes(net)
     )
-    with accelerator(cpu=cpu, mixed_precision=mixed_precision) as acc, modes_kept(net):
+    with accelerator(cpu=cpu, mixed_precision=mixed_precision) as acc, kept_modes(net):
         forward = vars(net).get("forward")
         # No gradients, hence no need of DistributedDataParallel around the network.
         model = acc.prepare_model(net, evaluation_mode=True)
@@ -182,17 +183,6 @@ def unwrap(acc: Any, model: nn.Module, forward: object) -> None:
         vars(net).pop("forward", None)
 
 
-@contextmanager
-def modes_kept(net: nn.Module) -> Iterator[None]:
-    """Put every submodule back into the training or evaluation mode it was in."""
-    modes = [(module, module.training) for module in net.modules()]
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
 def progress_bar(
     loader: Iterable[tuple[Tensor, Tensor]], text: str, *, shown: bool
 ) -> Iterable[tuple[Tensor, Tensor]]:
@@ -203,12 +193,6 @@ def progress_bar(
 
     bar: Iterable[tuple[Tensor, Tensor]] = tqdm(loader, desc=text, leave=False, unit="batch")
     return bar
-
-
-def at_least_one(name: str, value: object) -> None:
-    """Refuse anything but an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{name}: expected an integer of at least 1, got {value!r}")
 
 
 def _labels(net: nn.Module) -> Sequence[str] | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 from torch.optim import Optimizer
 
+from convzoo._checks import check_count
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.layers import DropBlock1d, DropBlock2d, DropBlock3d, DropBlockSchedule
 from convzoo.training._accelerator import (
@@ -30,7 +31,7 @@ from convzoo.training._data import (
     usual_transform,
 )
 from convzoo.training._early_stopping import EarlyStopping
-from convzoo.training._evaluate import at_least_one, unwrap
+from convzoo.training._evaluate import unwrap
 from convzoo.training._loop import Monitor, Run
 from convzoo.training._recipe import (
     CrossEntropy,
@@ -157,12 +158,9 @@ def fit(
         >>> len(history.epochs), history.best_epoch, history.stopped
         (1, 1, 'finished')
     """
-    for name, value in (
-        ("epochs", epochs),
-        ("batch_size", batch_size),
-        ("gradient_accumulation", gradient_accumulation),
-    ):
-        at_least_one(name, value)
+    epochs = check_count("epochs", epochs)
+    batch_size = check_count("batch_size", batch_size)
+    gradient_accumulation = check_count("gradient_accumulation", gradient_accumulation)
     if monitor not in ("accuracy", "loss"):
         raise UnknownNameError("monitor", str(monitor), ("accuracy", "loss"))
     if val is None and early_stopping is not None:

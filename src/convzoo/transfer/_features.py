@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from convzoo._checks import check_count
+from convzoo._modes import evaluation, kept_modes
 from convzoo.errors import InputError
 from convzoo.transfer._heads import find_heads, score_width, unwrap
 
@@ -62,20 +64,17 @@ def cached_features(
 
     features: list[Tensor] = []
     labels: list[Tensor] = []
-    modes = [(module, module.training) for module in core.modules()]
     handle = head.register_forward_pre_hook(catch)
     try:
-        core.eval()
-        for images, classes in batches:
-            caught.clear()
-            with torch.no_grad():
-                core(images.to(device))
-            features.append(_vectors(caught[-1]).cpu())
-            labels.append(torch.as_tensor(classes).cpu())
+        with evaluation(core):
+            for images, classes in batches:
+                caught.clear()
+                with torch.no_grad():
+                    core(images.to(device))
+                features.append(_vectors(caught[-1]).cpu())
+                labels.append(torch.as_tensor(classes).cpu())
     finally:
         handle.remove()
-        for module, mode in modes:
-            module.training = mode
     if not features:
         raise InputError("data: expected at least one image, got none")
     return TensorDataset(torch.cat(features), torch.cat(labels))
@@ -120,9 +119,7 @@ def fit_head(
         >>> losses[-1] < losses[0]
         True
     """
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{name}: expected an integer of at least 1, got {value!r}")
+    epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
     core = unwrap(net)
     head = core.get_submodule(find_heads(core)[0])
     if len(features.tensors) != 2:
@@ -149,10 +146,9 @@ def fit_head(
         lr=lr,
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-    modes = [(module, module.training) for module in head.modules()]
     convolution = parameters[0].ndim == 4
     losses: list[float] = []
-    try:
+    with kept_modes(head):
         head.train()
         for _ in range(epochs):
             total = torch.zeros((), device=device)
@@ -166,9 +162,6 @@ def fit_head(
                 total += loss.detach() * len(index)
             schedule.step()
             losses.append(float(total) / len(x))
-    finally:
-        for module, mode in modes:
-            module.training = mode
     return losses
 
 

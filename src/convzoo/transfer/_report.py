@@ -10,6 +10,7 @@ from typing import Literal
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from convzoo._modes import kept_modes
 from convzoo.transfer._heads import inside, owns_parameters, unwrap
 
 State = Literal["trainable", "frozen", "drifting"]
@@ -166,13 +167,9 @@ def report(net: nn.Module) -> TransferReport:
 
 def _awake_in_training(net: nn.Module) -> set[int]:
     """The modules that `net.train()` puts into training mode, by id."""
-    modes = [(module, module.training) for module in net.modules()]
-    try:
+    with kept_modes(net):
         net.train()
-        return {id(module) for module, _ in modes if module.training}
-    finally:
-        for module, mode in modes:
-            module.training = mode
+        return {id(module) for module in net.modules() if module.training}
 
 
 def _drifts(net: nn.Module, awake: set[int]) -> Iterator[Drift]:

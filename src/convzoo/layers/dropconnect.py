@@ -13,14 +13,16 @@ training instead, as `torch.nn.Dropout` does. The paper has fully connected laye
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, cast, get_args
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
+from convzoo._checks import check_count, check_probability
 from convzoo.errors import InputError, UnknownNameError
-from convzoo.layers._draws import draw_seed, uniform
-from convzoo.layers._drop_connect_ops import masked_conv2d, masked_linear
+from convzoo.layers._dropconnect_ops import drop_connect
+from convzoo.layers._rng import draw_seed, uniform
 
 Per = Literal["example", "batch"]
 """Who shares a mask: `"example"`: nobody (the paper); `"batch"`: all examples of a batch."""
@@ -35,46 +37,64 @@ Activation = Callable[[Tensor], Tensor]
 _AT_ONCE = 1 << 22  # sampled values at a time: 16 MB
 
 
+class DropConnectOptions(TypedDict, total=False):
+    """What every DropConnect layer takes besides `p` and `activation`.
+
+    Attributes:
+        per: `"example"`, the default, or `"batch"` for one mask for all: cheaper, and weaker.
+        inference: `"mean"`, the default, `"gaussian"` or `"monte_carlo"`, what evaluation does.
+            The latter two average the `activation`'s output, so they need one to differ from
+            the mean.
+        samples: How many, for the latter two; 1000 in the paper and by default.
+        rescale: Divide by `1 - p` in training instead of multiplying by it in evaluation.
+        generator: Source of the random numbers, instead of PyTorch's global one; on the device
+            of the input.
+    """
+
+    per: Per
+    inference: Inference
+    samples: int
+    rescale: bool
+    generator: torch.Generator | None
+
+
 class _DropConnect(nn.Module):
     """What the layers share. A subclass is also the plain layer, which initialises both."""
 
-    p: float = 0.5
-    per: Per = "example"
-    inference: Inference = "mean"
-    samples: int = 1000
-    activation: Activation | None = None
-    rescale: bool = False
-    generator: torch.Generator | None = None
+    p: float
+    activation: Activation | None
+    per: Per
+    inference: Inference
+    samples: int
+    rescale: bool
+    generator: torch.Generator | None
 
     def _configure(
         self,
         p: float,
-        per: Per,
-        inference: Inference,
-        samples: int,
-        activation: Activation | None,
-        rescale: bool,
-        generator: torch.Generator | None,
+        activation: Activation | None = None,
+        *,
+        per: Per = "example",
+        inference: Inference = "mean",
+        samples: int = 1000,
+        rescale: bool = False,
+        generator: torch.Generator | None = None,
     ) -> None:
-        if not 0 <= p < 1:
-            raise InputError(f"p: expected a drop probability in [0, 1), got {p}")
         if per not in get_args(Per):
             raise UnknownNameError("per", per, get_args(Per))
         if inference not in get_args(Inference):
             raise UnknownNameError("inference", inference, get_args(Inference))
-        if samples < 1:
-            raise InputError(f"samples: expected at least 1, got {samples}")
-        self.p = p
+        self.p = check_probability("p", p)
+        self.activation = activation
         self.per = per
         self.inference = inference
-        self.samples = samples
-        self.activation = activation
+        self.samples = check_count("samples", samples)
         self.rescale = rescale
         self.generator = generator
 
+    @property
     def _weights(self) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias of the plain layer."""
-        raise NotImplementedError
+        return cast("Tensor", self.weight), cast("Tensor | None", self.bias)
 
     def _map(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The plain layer with other parameters."""
@@ -84,23 +104,24 @@ class _DropConnect(nn.Module):
         """The plain layer without bias, its weight masked for each example."""
         raise NotImplementedError
 
-    def _mask_bias(self, y: Tensor, bias: Tensor) -> Tensor:
-        """Add the bias to `y`, masked for each example."""
-        raise NotImplementedError
-
     def _keep(self, shape: torch.Size, like: Tensor) -> Tensor:
         return uniform(shape, like.device, self.generator) >= self.p
 
     def _sample(self, x: Tensor) -> Tensor:
         """The layer before its activation, with masks drawn now."""
-        weight, bias = self._weights()
-        if self.per == "example":
-            y = self._map_masked(x, draw_seed(self.generator))
-            return y if bias is None else self._mask_bias(y, bias)
-        weight = torch.where(self._keep(weight.shape, x), weight, 0.0)
-        if bias is not None:
-            bias = torch.where(self._keep(bias.shape, x), bias, 0.0)
-        return self._map(x, weight, bias)
+        weight, bias = self._weights
+        if self.per == "batch":
+            weight = torch.where(self._keep(weight.shape, x), weight, 0.0)
+            if bias is not None:
+                bias = torch.where(self._keep(bias.shape, x), bias, 0.0)
+            return self._map(x, weight, bias)
+        y = self._map_masked(x, draw_seed(self.generator))
+        if bias is None:
+            return y
+        around = weight.dim() - 2  # axes of a map, which share a mask: none, or two
+        rows = y.shape[: y.dim() - around]
+        kept = torch.where(self._keep(rows, y), bias.to(y.dtype), 0.0)
+        return y + kept.view(*rows, *[1] * around)
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance over masks of the output before the activation, exactly.
@@ -113,7 +134,7 @@ class _DropConnect(nn.Module):
             `rescale=True` divided by `1-p` and its square.
         """
         keep = 1.0 - self.p
-        weight, bias = self._weights()
+        weight, bias = self._weights
         mean = self._map(x, weight, bias) * keep
         squares = self._map(x * x, weight**2, None if bias is None else bias**2)
         variance = squares * (self.p * keep)
@@ -121,15 +142,18 @@ class _DropConnect(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the plain layers' name
         """Apply the layer: with masks in training, by the `inference` method in evaluation."""
-        x, keep = input, 1.0 - self.p
+        return _drop_connect(self, input)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        keep = 1.0 - self.p
         if self.p == 0:
-            return self._activate(self._map(x, *self._weights()))
+            return self._activate(self._map(x, *self._weights))
         if self.training:
             y = self._sample(x)
             return self._activate(y / keep if self.rescale else y)
         # Without an activation the average of the samples tends to the mean: take that.
         if self.inference == "mean" or (self.inference == "gaussian" and self.activation is None):
-            y = self._map(x, *self._weights())
+            y = self._map(x, *self._weights)
             return self._activate(y if self.rescale else y * keep)
         if self.inference == "gaussian":
             return self._average_gaussian(x)
@@ -179,6 +203,13 @@ class _DropConnect(nn.Module):
         def __call__(self, input: Tensor) -> Tensor: ...  # noqa: A002
 
 
+def _drop_connect(layer: _DropConnect, x: Tensor) -> Tensor:
+    return layer._forward(x)
+
+
+torch.fx.wrap("_drop_connect")  # one call, of which the layer is an argument, as in DropBlock
+
+
 class DropConnectLinear(_DropConnect, nn.Linear):  # pyright: ignore[reportUnsafeMultipleInheritance]
     """A fully connected layer whose weights are dropped: `(..., I) -> (..., O)`.
 
@@ -191,16 +222,11 @@ class DropConnectLinear(_DropConnect, nn.Linear):  # pyright: ignore[reportUnsaf
         out_features: Outputs O.
         bias: Whether there is a bias; it is masked as well.
         p: Probability of dropping a weight, in [0, 1). The paper's p is one minus it.
-        per: `"example"`, or `"batch"` for one mask for all rows: cheaper, and weaker.
-        inference: `"mean"`, `"gaussian"` or `"monte_carlo"`, what evaluation does. The latter
-            two average the `activation`'s output, so they need one to differ from the mean.
-        samples: How many, for the latter two; 1000 in the paper.
         activation: What follows the layer, e.g. `torch.relu`; applied in training too.
-        rescale: Divide by `1 - p` in training instead of multiplying by it in evaluation.
-        generator: Source of the random numbers, instead of PyTorch's global one; on the
-            device of the input.
         device: Where to put the parameters.
         dtype: Their type.
+        **options: `per`, `inference`, `samples`, `rescale` and `generator`:
+            [DropConnectOptions][convzoo.layers.DropConnectOptions].
 
     Raises:
         InputError: An argument is out of range.
@@ -224,29 +250,20 @@ class DropConnectLinear(_DropConnect, nn.Linear):  # pyright: ignore[reportUnsaf
         bias: bool = True,
         *,
         p: float = 0.5,
-        per: Per = "example",
-        inference: Inference = "mean",
-        samples: int = 1000,
         activation: Activation | None = None,
-        rescale: bool = False,
-        generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        **options: Unpack[DropConnectOptions],
     ) -> None:
         nn.Linear.__init__(self, in_features, out_features, bias, device=device, dtype=dtype)
-        self._configure(p, per, inference, samples, activation, rescale, generator)
-
-    def _weights(self) -> tuple[Tensor, Tensor | None]:
-        return self.weight, self.bias
+        self._configure(p, activation, **options)
 
     def _map(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return nn.functional.linear(x, weight, bias)
 
     def _map_masked(self, x: Tensor, seed: Tensor) -> Tensor:
-        return masked_linear(x, self.weight, seed, self.p)
-
-    def _mask_bias(self, y: Tensor, bias: Tensor) -> Tensor:
-        return y + torch.where(self._keep(y.shape, y), bias.to(y.dtype), 0.0)
+        y = drop_connect(x.reshape(-1, x.shape[-1]), self.weight, seed, self.p)
+        return y.view(*x.shape[:-1], self.out_features)
 
 
 class DropConnectConv2d(_DropConnect, nn.Conv2d):  # pyright: ignore[reportUnsafeMultipleInheritance]
@@ -266,15 +283,11 @@ class DropConnectConv2d(_DropConnect, nn.Conv2d):  # pyright: ignore[reportUnsaf
         groups: As in `torch.nn.Conv2d`.
         bias: Whether there is a bias; it is masked as well.
         p: Probability of dropping a weight, in [0, 1).
-        per: `"example"`, or `"batch"` for one mask for all examples.
-        inference: As in [DropConnectLinear][convzoo.layers.DropConnectLinear].
-        samples: How many samples inference averages.
         activation: What follows the layer; applied in training too.
-        rescale: Divide by `1 - p` in training instead of multiplying by it in evaluation.
-        generator: Source of the random numbers, instead of PyTorch's global one.
         padding_mode: As in `torch.nn.Conv2d`.
         device: Where to put the parameters.
         dtype: Their type.
+        **options: As in [DropConnectLinear][convzoo.layers.DropConnectLinear].
 
     Raises:
         InputError: An argument is out of range, or the input is not `(B, C, H, W)`.
@@ -298,15 +311,11 @@ class DropConnectConv2d(_DropConnect, nn.Conv2d):  # pyright: ignore[reportUnsaf
         bias: bool = True,
         *,
         p: float = 0.5,
-        per: Per = "example",
-        inference: Inference = "mean",
-        samples: int = 1000,
         activation: Activation | None = None,
-        rescale: bool = False,
-        generator: torch.Generator | None = None,
         padding_mode: Literal["zeros", "reflect", "replicate", "circular"] = "zeros",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        **options: Unpack[DropConnectOptions],
     ) -> None:
         nn.Conv2d.__init__(
             self,
@@ -322,10 +331,7 @@ class DropConnectConv2d(_DropConnect, nn.Conv2d):  # pyright: ignore[reportUnsaf
             device=device,
             dtype=dtype,
         )
-        self._configure(p, per, inference, samples, activation, rescale, generator)
-
-    def _weights(self) -> tuple[Tensor, Tensor | None]:
-        return self.weight, self.bias
+        self._configure(p, activation, **options)
 
     def _map(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         y: Tensor = self._conv_forward(x, weight, bias)
@@ -339,8 +345,5 @@ class DropConnectConv2d(_DropConnect, nn.Conv2d):  # pyright: ignore[reportUnsaf
         if any(padding):
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
             x = nn.functional.pad(x, padding, mode)
-        return masked_conv2d(x, self.weight, seed, self.p, self.stride, self.dilation, self.groups)
-
-    def _mask_bias(self, y: Tensor, bias: Tensor) -> Tensor:
-        kept = torch.where(self._keep(y.shape[:2], y), bias.to(y.dtype), 0.0)  # (B, O)
-        return y + kept[..., None, None]
+        geometry = [*self.stride, *self.dilation, self.groups]
+        return drop_connect(x, self.weight, seed, self.p, geometry)

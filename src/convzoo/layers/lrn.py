@@ -12,6 +12,7 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
+from convzoo._checks import check_count, check_number
 from convzoo.errors import InputError, UnknownNameError
 
 AlphaMode = Literal["sum", "mean"]
@@ -152,10 +153,8 @@ class LocalResponseNorm(nn.Module):
 
 
 def _check(size: int, alpha: float, beta: float, k: float, alpha_mode: str) -> None:
-    if size < 1:
-        raise InputError(f"size: expected at least 1 channel, got {size}")
+    check_count("size", size)
     for name, value in (("alpha", alpha), ("beta", beta), ("k", k)):
-        if value < 0:
-            raise InputError(f"{name}: expected a number >= 0, got {value}")
+        check_number(name, value)
     if alpha_mode not in _ALPHA_MODES:
         raise UnknownNameError("alpha_mode", alpha_mode, _ALPHA_MODES)

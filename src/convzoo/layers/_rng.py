@@ -79,22 +79,21 @@ def sparse_positions(count: int, rate: float, generator: torch.Generator) -> Ten
     return positions[: int(torch.searchsorted(positions, count))]
 
 
-def map_slices(
-    operator: Callable[..., Any], count: int, in_dims: Sequence[Any], args: Sequence[Any]
-) -> tuple[Any, Any]:
-    """Map a custom operator over `torch.vmap`'s axis, one slice after the other."""
+def by_slices(operator: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
+    """A rule for `torch.vmap`: run a custom operator on one slice after the other."""
 
-    def slice_of(arg: Any, dim: Any, i: int) -> Any:
-        return arg.select(dim, i) if isinstance(dim, int) else arg  # lists come with lists
+    def rule(info: Any, in_dims: Sequence[Any], *args: Any) -> tuple[Any, Any]:
+        def slice_of(arg: Any, dim: Any, i: int) -> Any:
+            return arg.select(dim, i) if isinstance(dim, int) else arg  # lists come with lists
 
-    outputs = [
-        operator(*(slice_of(arg, dim, i) for arg, dim in zip(args, in_dims, strict=True)))
-        for i in range(count)
-    ]
-    if isinstance(outputs[0], Tensor):
-        return torch.stack(outputs), 0
-    stacked = tuple(torch.stack(column) for column in zip(*outputs, strict=True))
-    return stacked, (0,) * len(stacked)
+        outputs = [
+            operator(*(slice_of(arg, dim, i) for arg, dim in zip(args, in_dims, strict=True)))
+            for i in range(info.batch_size)
+        ]
+        stacked = tuple(torch.stack(column) for column in zip(*outputs, strict=True))
+        return stacked, (0,) * len(stacked)
+
+    return rule
 
 
 def _rank() -> int:

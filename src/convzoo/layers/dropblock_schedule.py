@@ -9,8 +9,9 @@ from typing import TypedDict
 
 from torch import nn
 
+from convzoo._checks import check_count
 from convzoo.errors import InputError
-from convzoo.layers.drop_block import DropBlock1d, DropBlock2d, DropBlock3d
+from convzoo.layers.dropblock import DropBlock1d, DropBlock2d, DropBlock3d
 
 
 class DropBlockScheduleState(TypedDict):
@@ -51,12 +52,10 @@ class DropBlockSchedule:
     last_step: int
 
     def __init__(self, net: nn.Module, total_steps: int) -> None:
-        if total_steps < 1:
-            raise InputError(f"total_steps: expected at least 1, got {total_steps}")
         if not _layers(net):
             raise InputError("net: expected a network with DropBlock layers, found none")
         self.net = net
-        self.total_steps = total_steps
+        self.total_steps = check_count("total_steps", total_steps)
         self.last_step = 0
         self._apply()
 

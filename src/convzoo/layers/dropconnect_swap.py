@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
-import torch
 from torch import nn
 
 from convzoo.errors import InputError
-from convzoo.layers.drop_connect import (
+from convzoo.layers.dropconnect import (
     DropConnectConv2d,
     DropConnectLinear,
-    Inference,
-    Per,
+    DropConnectOptions,
+    _DropConnect,
 )
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -29,12 +28,7 @@ def apply_drop_connect(
     net: Net,
     where: Where | None = None,
     p: float = 0.5,
-    *,
-    per: Per = "example",
-    inference: Inference = "mean",
-    samples: int = 1000,
-    rescale: bool = False,
-    generator: torch.Generator | None = None,
+    **options: Unpack[DropConnectOptions],
 ) -> Net:
     """Give layers of any network DropConnect, in place.
 
@@ -47,13 +41,11 @@ def apply_drop_connect(
             function of name and module. Patterns and functions choose among the `nn.Linear`
             and `nn.Conv2d` layers. `None`: every `nn.Linear`, as in the paper.
         p: Probability of dropping a weight, in [0, 1).
-        per: `"example"` (the paper) or `"batch"`.
-        inference: What evaluation does; the activations are layers of their own here, so
+        **options: `per`, `inference`, `samples`, `rescale` and `generator`:
+            [DropConnectOptions][convzoo.layers.DropConnectOptions]. With `rescale=True`
+            evaluation computes what the network computed before: for networks that are trained
+            already. The activations are layers of their own here, so that inference by
             `"gaussian"` equals `"mean"`.
-        samples: How many samples `"monte_carlo"` averages.
-        rescale: Divide by `1 - p` in training, so that evaluation computes what the network
-            computed before. For networks that are trained already.
-        generator: Source of the random numbers, instead of PyTorch's global one.
 
     Returns:
         `net` itself.
@@ -73,7 +65,7 @@ def apply_drop_connect(
     layers: dict[str, nn.Module] = {
         name: module
         for name, module in net.named_modules()
-        if type(module) in _DROPPING or isinstance(module, DropConnectLinear | DropConnectConv2d)
+        if type(module) in _DROPPING or isinstance(module, _DropConnect)
     }
     chosen = _choose(layers, where)
     if not chosen:
@@ -82,13 +74,12 @@ def apply_drop_connect(
             f"where: expected to fit at least one nn.Linear or nn.Conv2d layer, got {where!r}; "
             f"there are: {known}"
         )
-    probe = DropConnectLinear(1, 1, device="meta")
-    probe._configure(p, per, inference, samples, None, rescale, generator)  # all checks first
+    DropConnectLinear(1, 1, p=p, device="meta", **options)  # all checks first
     for module in chosen:
         # A class with the same data: nothing is copied, nobody holds a stale layer.
         _become(module, _DROPPING.get(type(module), type(module)))
-        if isinstance(module, DropConnectLinear | DropConnectConv2d):
-            module._configure(p, per, inference, samples, None, rescale, generator)
+        if isinstance(module, _DropConnect):
+            module._configure(p, **options)
     return net
 
 
@@ -107,7 +98,7 @@ def remove_drop_connect(net: Net) -> Net:
     Raises:
         InputError: A layer applies an activation, which a plain layer cannot.
     """
-    layers = [m for m in net.modules() if isinstance(m, DropConnectLinear | DropConnectConv2d)]
+    layers = [module for module in net.modules() if isinstance(module, _DropConnect)]
     for module in layers:
         if module.activation is not None:
             raise InputError(
@@ -115,10 +106,9 @@ def remove_drop_connect(net: Net) -> Net:
                 "a plain layer would leave it out"
             )
     for module in layers:
-        for name in ("p", "per", "inference", "samples", "activation", "rescale", "generator"):
+        for name in _DropConnect.__annotations__:  # its settings
             delattr(module, name)
-        plain = nn.Linear if isinstance(module, DropConnectLinear) else nn.Conv2d
-        _become(module, plain)
+        _become(module, nn.Linear if isinstance(module, DropConnectLinear) else nn.Conv2d)
     return net
 
 

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from convzoo._checks import check_count
 from convzoo._classifier import Classifier
+from convzoo._modes import evaluation
 from convzoo.errors import InputError
 
 _aten = torch.ops.aten
@@ -133,7 +134,7 @@ def summary(net: nn.Module, input_size: int | tuple[int, int] | None = None) -> 
     x = torch.zeros(1, channels, height, width, device="meta")
     dtype = next((p.dtype for p in net.parameters()), x.dtype)
     tracer = _Tracer()
-    with _evaluation(net), tracer.watching(net), torch.no_grad(), tracer:
+    with evaluation(net), tracer.watching(net), torch.no_grad(), tracer:
         tracer.start(x := x.to(dtype))
         torch.func.functional_call(net, meta, (x,))
     layers = tuple(tracer.layers())
@@ -170,18 +171,6 @@ def _channels(net: nn.Module) -> int:
         return net.in_channels
     first = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
     return 3 if first is None else first.in_channels
-
-
-@contextmanager
-def _evaluation(net: nn.Module) -> Iterator[None]:
-    before = {module: module.training for module in net.modules()}
-    for module in before:
-        module.training = False  # train() would run what a frozen part puts in its place
-    try:
-        yield
-    finally:
-        for module, training in before.items():
-            module.training = training
 
 
 @dataclass

@@ -10,20 +10,17 @@ and so drops a little less than asked (9.3 % instead of 10 % on a 14 x 14 map wi
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
+from convzoo._checks import check_count, check_fraction
 from convzoo.errors import InputError, UnknownNameError
-from convzoo.layers._drop_block_ops import (
-    calibrated_gamma,
-    dense_drop_block,
-    dropped_fraction,
-    paper_gamma,
-    sparse_drop_block,
-)
+from convzoo.layers._dropblock_ops import drop_blocks, dropped_fraction, seed_rate
 
 Normalise = Literal["batch", "sample"]
 """Over which cells the mean scale of 1 is kept: the whole batch (official code) or each
@@ -76,10 +73,10 @@ def drop_block(
     dims = x.dim() - 2
     if not 1 <= dims <= 3:
         raise InputError(f"x: expected (B, C, *size) with 1 to 3 axes, got {tuple(x.shape)}")
-    _check_floating(x)
-    _check_drop_prob(drop_prob)
+    check_fraction("drop_prob", drop_prob)
     _check_normalise(normalise)
     blocks = _per_axis(block_size, dims)
+    _check_floating(x)
     if not training or drop_prob == 0:
         return x
     rate = torch.tensor(drop_prob, dtype=torch.float64, device="cpu")
@@ -89,29 +86,24 @@ def drop_block(
 def _drop(
     x: Tensor,
     rate: Tensor,
-    blocks: tuple[int, ...],
+    block_size: int | Sequence[int],
     per_channel: bool,
     normalise: Normalise,
     calibrated: bool,
     generator: torch.Generator | None,
 ) -> Tensor:
-    # `rate` is a tensor because compiled code would be made anew for each value of a number.
     if x.numel() == 0:
         return x
-    block = [min(b, s) for b, s in zip(blocks, x.shape[2:], strict=True)]
-    per_sample = normalise == "sample"
-    if per_channel and x.device.type == "cpu":
-        return sparse_drop_block(
-            x, rate, block, calibrated=calibrated, per_sample=per_sample, generator=generator
-        )
-    return dense_drop_block(
+    size = x.shape[2:]
+    blocks = [block_size] * len(size) if isinstance(block_size, int) else block_size
+    return drop_blocks(
         x,
         rate,
-        block,
+        [min(b, s) for b, s in zip(blocks, size, strict=True)],
         calibrated=calibrated,
-        per_sample=per_sample,
-        generator=generator,
         per_channel=per_channel,
+        per_sample=normalise == "sample",
+        generator=generator,
     )
 
 
@@ -142,9 +134,7 @@ def drop_block_gamma(
         0.00625
     """
     block = _check_map(drop_prob, size, block_size)
-    if calibrated:
-        return calibrated_gamma(drop_prob, tuple(size), block)
-    return paper_gamma(drop_prob, size, block)
+    return seed_rate(drop_prob, size, block, calibrated)
 
 
 def drop_block_fraction(
@@ -205,18 +195,17 @@ class _DropBlock(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        _check_drop_prob(drop_prob)
         _check_normalise(normalise)
         blocks = _per_axis(block_size, self.spatial_dims)
-        self.block_size = block_size if isinstance(block_size, int) else blocks
+        self.block_size = blocks if isinstance(block_size, Sequence) else blocks[0]
         self.per_channel = per_channel
         self.normalise = normalise
         self.calibrated = calibrated
         self.generator = generator
         # No buffer: it is not state, and a network that is built on the meta device keeps it.
         self._rate = torch.zeros((), dtype=torch.float64, device="cpu")
-        self._drop_prob, self._progress = drop_prob, 1.0
-        self._update()
+        self._progress = 1.0
+        self.drop_prob = drop_prob
 
     @property
     def drop_prob(self) -> float:
@@ -225,8 +214,7 @@ class _DropBlock(nn.Module):
 
     @drop_prob.setter
     def drop_prob(self, value: float) -> None:
-        _check_drop_prob(value)
-        self._drop_prob = value
+        self._drop_prob = check_fraction("drop_prob", value)
         self._update()
 
     @property
@@ -236,9 +224,7 @@ class _DropBlock(nn.Module):
 
     @progress.setter
     def progress(self, value: float) -> None:
-        if not 0 <= value <= 1:
-            raise InputError(f"progress: expected a number in [0, 1], got {value}")
-        self._progress = value
+        self._progress = check_fraction("progress", value)
         self._update()
 
     def _update(self) -> None:
@@ -248,23 +234,19 @@ class _DropBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop blocks of `x` `(B, C, *size)` in training; return `x` itself in evaluation."""
-        if x.dim() != self.spatial_dims + 2:
-            raise InputError(
-                f"x: expected (B, C) and {self.spatial_dims} spatial axes, got {tuple(x.shape)}"
+        if isinstance(x, torch.fx.Proxy) and getattr(x.tracer, "root", None) is self:
+            # Traced all alone it cannot be a module of what holds it, as `_drop_block` needs.
+            return drop_block(
+                x,
+                self.drop_prob * self.progress,
+                self.block_size,
+                per_channel=self.per_channel,
+                normalise=self.normalise,
+                calibrated=self.calibrated,
+                training=self.training,
+                generator=self.generator,
             )
-        _check_floating(x)
-        if not self.training or not self._active:
-            return x
-        blocks = _per_axis(self.block_size, self.spatial_dims)
-        return _drop(
-            x,
-            self._rate,
-            blocks,
-            self.per_channel,
-            self.normalise,
-            self.calibrated,
-            self.generator,
-        )
+        return _drop_block(self, x)
 
     def extra_repr(self) -> str:
         """The arguments, for `print(net)`."""
@@ -280,6 +262,31 @@ class _DropBlock(nn.Module):
     if TYPE_CHECKING:
 
         def __call__(self, x: Tensor) -> Tensor: ...
+
+
+def _drop_block(layer: _DropBlock, x: Tensor) -> Tensor:
+    if x.dim() != layer.spatial_dims + 2:
+        raise InputError(
+            f"x: expected (B, C) and {layer.spatial_dims} spatial axes, got {tuple(x.shape)}"
+        )
+    _check_floating(x)
+    if not layer.training or not layer._active:
+        return x
+    return _drop(
+        x,
+        layer._rate,
+        layer.block_size,
+        layer.per_channel,
+        layer.normalise,
+        layer.calibrated,
+        layer.generator,
+    )
+
+
+# torch.fx sees one call. Its first argument is the layer, which so remains a module of what was
+# traced: modes and schedules reach it there as they do `torch.nn.Dropout`.
+torch.fx.wrap("_drop_block")
+torch.fx.wrap("drop_block")
 
 
 class DropBlock2d(_DropBlock):
@@ -327,24 +334,58 @@ class DropBlock3d(_DropBlock):
     spatial_dims: ClassVar[int] = 3
 
 
-def _per_axis(block_size: int | Sequence[int], dims: int) -> tuple[int, ...]:
-    blocks = (block_size,) * dims if isinstance(block_size, int) else tuple(block_size)
-    if len(blocks) != dims or min(blocks) < 1:
-        raise InputError(
-            f"block_size: expected one number >= 1, or one for each of {dims} axes, "
-            f"got {block_size!r}"
+@dataclasses.dataclass(frozen=True)
+class DropBlockConfig:
+    """How a network shall use DropBlock: what its builder needs to make the layers.
+
+    Args:
+        drop_prob: Fraction of the cells to drop, in [0, 1].
+        block_size: Side of the block in cells.
+        per_channel: A mask for each channel (the paper) or one for all.
+        normalise: `"batch"` or `"sample"`.
+        calibrated: Drop exactly `drop_prob` on average.
+
+    Raises:
+        InputError: An argument is out of range.
+
+    Examples:
+        >>> from convzoo.layers import DropBlockConfig
+        >>> DropBlockConfig(0.1).layer(0.25)  # a quarter of the rate, as in group 3
+        DropBlock2d(drop_prob=0.025, block_size=7)
+    """
+
+    drop_prob: float = 0.1
+    block_size: int = 7
+    per_channel: bool = True
+    normalise: Normalise = "batch"
+    calibrated: bool = False
+
+    def __post_init__(self) -> None:
+        self.layer()  # its checks are ours
+
+    def layer(self, scale: float = 1.0) -> DropBlock2d:
+        """Make a layer that drops `scale * drop_prob`."""
+        return DropBlock2d(
+            self.drop_prob * scale,
+            self.block_size,
+            per_channel=self.per_channel,
+            normalise=self.normalise,
+            calibrated=self.calibrated,
         )
-    return blocks
+
+
+def _per_axis(block_size: int | Sequence[int], dims: int) -> tuple[int, ...]:
+    blocks = tuple(block_size) if isinstance(block_size, Sequence) else (block_size,) * dims
+    if len(blocks) != dims:
+        raise InputError(
+            f"block_size: expected one number, or one for each of {dims} axes, got {block_size!r}"
+        )
+    return tuple(check_count("block_size", b) for b in blocks)
 
 
 def _check_floating(x: Tensor) -> None:
     if not x.is_floating_point():
         raise InputError(f"x: expected a floating dtype, got {x.dtype}")
-
-
-def _check_drop_prob(drop_prob: float) -> None:
-    if not 0 <= drop_prob <= 1:
-        raise InputError(f"drop_prob: expected a number in [0, 1], got {drop_prob}")
 
 
 def _check_normalise(normalise: str) -> None:
@@ -355,8 +396,8 @@ def _check_normalise(normalise: str) -> None:
 def _check_map(
     drop_prob: float, size: Sequence[int], block_size: int | Sequence[int]
 ) -> tuple[int, ...]:
-    _check_drop_prob(drop_prob)
-    if not size or min(size) < 1:
-        raise InputError(f"size: expected at least one axis of at least 1 cell, got {size!r}")
-    blocks = _per_axis(block_size, len(size))
-    return tuple(min(b, s) for b, s in zip(blocks, size, strict=True))
+    check_fraction("drop_prob", drop_prob)
+    if not size:
+        raise InputError(f"size: expected at least one axis, got {size!r}")
+    sides = [check_count("size", side) for side in size]
+    return tuple(min(b, s) for b, s in zip(_per_axis(block_size, len(size)), sides, strict=True))

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convzoo.layers._draws import (
+from convzoo.layers._rng import (
+    by_slices,
     draw_seed,
     generator_from,
-    map_slices,
     sparse_positions,
     uniform,
 )
@@ -120,51 +120,31 @@ def _fill_blocks(
 
 
 @torch.library.custom_op(
-    "convzoo::drop_block_scale",
+    "convzoo::drop_block",
     mutates_args=(),
-    schema="(Tensor seed, SymInt[] shape, SymInt[] block, Tensor rate, bool calibrated, "
-    "bool per_sample) -> Tensor",
+    schema="(Tensor x, Tensor seed, Tensor gamma, Tensor? scale, SymInt[] block, "
+    "bool per_sample) -> (Tensor, Tensor)",
 )
-def drop_block_scale(
-    seed: Tensor,
-    shape: Sequence[int],
-    block: Sequence[int],
-    rate: Tensor,
-    calibrated: bool,
-    per_sample: bool,
-) -> Tensor:
-    """Cells over kept cells of the mask that `seed` draws: float32, `(B,)` or `(1,)`."""
-    gamma = seed_rate(float(rate), shape[2:], block, calibrated)
-    dropped = torch.zeros(list(shape), dtype=torch.uint8)
-    _fill_blocks(dropped, _seed_coordinates(seed, shape, block, gamma), block, 1)
-    rows = dropped.view(shape[0] if per_sample else 1, -1)
-    # Row by row: count_nonzero over an axis is an order of magnitude slower.
-    kept = rows.shape[1] - torch.stack([row.count_nonzero() for row in rows])
-    return _scale(rows.shape[1], kept)
-
-
-@drop_block_scale.register_fake
-def _(_seed: Tensor, shape: Sequence[int], *settings: Any) -> Tensor:
-    *_, per_sample = settings
-    return torch.empty(shape[0] if per_sample else 1, dtype=torch.float32)
-
-
-@torch.library.custom_op(
-    "convzoo::drop_block_apply",
-    mutates_args=(),
-    schema="(Tensor x, Tensor seed, Tensor scale, SymInt[] block, Tensor rate, "
-    "bool calibrated) -> Tensor",
-)
-def drop_block_apply(
+def _drop_blocks(
     x: Tensor,
     seed: Tensor,
-    scale: Tensor,
+    gamma: Tensor,
+    scale: Tensor | None,
     block: Sequence[int],
-    rate: Tensor,
-    calibrated: bool,
-) -> Tensor:
-    """Scale `x` (B, C, *size) and zero the blocks that `seed` draws."""
-    gamma = seed_rate(float(rate), x.shape[2:], block, calibrated)
+    per_sample: bool,
+) -> tuple[Tensor, Tensor]:
+    """Zero the blocks that `seed` draws and scale the rest of `x` (B, C, *size).
+
+    Returns the scale too, cells over kept cells, `(B,)` or `(1,)`: backward knows it already.
+    """
+    corners = _seed_coordinates(seed, x.shape, block, float(gamma))
+    if scale is None:
+        dropped = torch.zeros(x.shape, dtype=torch.uint8)
+        _fill_blocks(dropped, corners, block, 1)
+        rows = dropped.view(x.shape[0] if per_sample else 1, -1)
+        # Row by row: count_nonzero over an axis is an order of magnitude slower.
+        kept = rows.shape[1] - torch.stack([row.count_nonzero() for row in rows])
+        scale = _scale(rows.shape[1], kept)
     y = torch.empty_like(x)
     if len(scale) == 1:
         torch.mul(x, float(scale), out=y)
@@ -173,111 +153,45 @@ def drop_block_apply(
             torch.mul(sample, factor, out=out)
     # Seeds are drawn in the order of the axes, not of the memory: a gradient in another memory
     # format meets the same mask.
-    _fill_blocks(y, _seed_coordinates(seed, x.shape, block, gamma), block, 0)
-    return y
+    _fill_blocks(y, corners, block, 0)
+    return y, scale.clone()
 
 
-@drop_block_apply.register_fake
-def _(x: Tensor, *_settings: Any) -> Tensor:
-    return torch.empty_like(x)
+@_drop_blocks.register_fake
+def _(x: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
+    *_, per_sample = settings
+    rows = x.shape[0] if per_sample else 1
+    return torch.empty_like(x), x.new_empty(rows, dtype=torch.float32)
 
 
-@drop_block_scale.register_vmap
-def _(info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Tensor, int]:
-    return map_slices(drop_block_scale, info.batch_size, in_dims, args)
+_drop_blocks.register_vmap(by_slices(_drop_blocks))
 
 
-@drop_block_apply.register_vmap
-def _(info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Tensor, int]:
-    return map_slices(drop_block_apply, info.batch_size, in_dims, args)
-
-
-class _Apply(torch.autograd.Function):
-    """`drop_block_apply` with a gradient, which functional transforms can map and derive too."""
+class _DropBlocks(torch.autograd.Function):
+    """`_drop_blocks` with a gradient, which functional transforms can map and derive too."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(
-        x: Tensor,
-        seed: Tensor,
-        scale: Tensor,
-        block: Sequence[int],
-        rate: Tensor,
-        calibrated: bool,
-    ) -> Tensor:
-        y: Tensor = drop_block_apply(x, seed, scale, block, rate, calibrated)
-        return y
+    def forward(*args: Any) -> tuple[Tensor, Tensor]:
+        y, scale = _drop_blocks(*args)
+        return y, scale
 
     @staticmethod
-    def setup_context(
-        ctx: Any,
-        inputs: tuple[Any, ...],
-        output: Tensor,  # noqa: ARG004 - PyTorch passes it by name
-    ) -> None:
-        _, seed, scale, ctx.block, rate, ctx.calibrated = inputs
-        ctx.save_for_backward(seed, scale, rate)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        _, seed, gamma, _, ctx.block, ctx.per_sample = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(seed, gamma, output[1])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         # y is linear in x, with a diagonal matrix: the gradient takes the same road, and only
         # three scalars are kept for it.
-        seed, scale, rate = ctx.saved_tensors
-        grad = apply_blocks(grads[0], seed, scale, ctx.block, rate, ctx.calibrated)
+        grad, _ = _DropBlocks.apply(grads[0], *ctx.saved_tensors, ctx.block, ctx.per_sample)
         return grad, None, None, None, None, None
 
 
-def apply_blocks(
-    x: Tensor,
-    seed: Tensor,
-    scale: Tensor,
-    block: Sequence[int],
-    rate: Tensor,
-    calibrated: bool,
-) -> Tensor:
-    """Typed entry to `_Apply`."""
-    y: Tensor = _Apply.apply(x, seed, scale, block, rate, calibrated)
-    return y
-
-
-def sparse_drop_block(
-    x: Tensor,
-    rate: Tensor,
-    block: Sequence[int],
-    *,
-    calibrated: bool,
-    per_sample: bool,
-    generator: torch.Generator | None,
-) -> Tensor:
-    """DropBlock with a mask for each channel, on CPU."""
-    seed = draw_seed(generator)
-    scale = drop_block_scale(seed, x.shape, block, rate, calibrated, per_sample)
-    return apply_blocks(x, seed, scale, block, rate, calibrated)
-
-
 # Dense: any device ----------------------------------------------------------------------------
-
-
-@torch.library.custom_op(
-    "convzoo::drop_block_gamma",
-    mutates_args=(),
-    schema="(Tensor rate, SymInt[] size, SymInt[] block, bool calibrated, Device device) -> Tensor",
-)
-def drop_block_gamma(
-    rate: Tensor,
-    size: Sequence[int],
-    block: Sequence[int],
-    calibrated: bool,
-    device: torch.device,
-) -> Tensor:
-    """The seed rate as a scalar tensor: compilers need not trace its equation's solution."""
-    return torch.full((), seed_rate(float(rate), size, block, calibrated), device=device)
-
-
-@drop_block_gamma.register_fake
-def _(*settings: Any) -> Tensor:
-    *_, device = settings
-    return torch.empty((), dtype=torch.float32, device=device)
 
 
 def _spread(seeds: Tensor, block: Sequence[int]) -> Tensor:
@@ -294,25 +208,22 @@ def _spread(seeds: Tensor, block: Sequence[int]) -> Tensor:
     return seeds
 
 
-def dense_drop_block(
+def _dense(
     x: Tensor,
-    rate: Tensor,
+    gamma: Tensor,
     block: Sequence[int],
-    *,
-    calibrated: bool,
+    per_channel: bool,
     per_sample: bool,
     generator: torch.Generator | None,
-    per_channel: bool,
 ) -> Tensor:
-    """DropBlock in a few elementwise operations, on any device."""
+    """DropBlock in a few elementwise operations."""
     channels = x.shape[1] if per_channel else 1
     valid = [s - b + 1 for s, b in zip(x.shape[2:], block, strict=True)]
-    gamma = drop_block_gamma(rate, x.shape[2:], block, calibrated, x.device)
-    keep = ~_spread(
-        uniform([x.shape[0], channels, *valid], x.device, generator) < gamma, block
-    )  # (B, C or 1, *size)
+    seeds = uniform([x.shape[0], channels, *valid], x.device, generator) < gamma
+    # An operation's first operand decides how its result lies in memory: let that be as x does.
+    keep = torch.zeros_like(x[:, :channels], dtype=torch.bool) == _spread(seeds, block)
     if per_sample:
-        kept = keep.flatten(1).sum(1).view(-1, *[1] * (x.dim() - 1))
+        kept = keep.sum(list(range(1, x.dim())), keepdim=True)
         scale = _scale(keep[0].numel(), kept)
     else:
         scale = _scale(keep.numel(), keep.sum())
@@ -322,3 +233,51 @@ def dense_drop_block(
 def _scale(cells: int, kept: Tensor) -> Tensor:
     # Where nothing is kept the output is all zeros, whatever the scale: keep it finite.
     return cells / kept.clamp(min=1).float()
+
+
+# Either ---------------------------------------------------------------------------------------
+
+
+@torch.library.custom_op(
+    "convzoo::drop_block_gamma",
+    mutates_args=(),
+    schema="(Tensor rate, SymInt[] size, SymInt[] block, bool calibrated, Device device) -> Tensor",
+)
+def _gamma(
+    rate: Tensor,
+    size: Sequence[int],
+    block: Sequence[int],
+    calibrated: bool,
+    device: torch.device,
+) -> Tensor:
+    """The seed rate as a scalar tensor: compilers need not trace its equation's solution."""
+    gamma = seed_rate(float(rate), size, block, calibrated)
+    return torch.full((), gamma, dtype=torch.float32, device=device)
+
+
+@_gamma.register_fake
+def _(*settings: Any) -> Tensor:
+    *_, device = settings
+    return torch.empty((), dtype=torch.float32, device=device)
+
+
+def drop_blocks(
+    x: Tensor,
+    rate: Tensor,
+    block: Sequence[int],
+    *,
+    calibrated: bool,
+    per_channel: bool,
+    per_sample: bool,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """Drop blocks of `x` (B, C, *size) at `rate`: a float64 scalar on CPU.
+
+    It is a tensor because compiled code would be made anew for each value of a number.
+    """
+    gamma = _gamma(rate, x.shape[2:], block, calibrated, x.device)
+    if x.device.type == "cpu" and per_channel:
+        y: Tensor
+        y, _ = _DropBlocks.apply(x, draw_seed(generator), gamma, None, list(block), per_sample)
+        return y
+    return _dense(x, gamma, block, per_channel, per_sample, generator)
