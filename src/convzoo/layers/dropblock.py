@@ -18,7 +18,7 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
-from convzoo._checks import check_count, check_fraction
+from convzoo._checks import check_count, check_number
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.layers._dropblock_ops import drop_blocks, dropped_fraction, seed_rate
 
@@ -73,7 +73,7 @@ def drop_block(
     dims = x.dim() - 2
     if not 1 <= dims <= 3:
         raise InputError(f"x: expected (B, C, *size) with 1 to 3 axes, got {tuple(x.shape)}")
-    check_fraction("drop_prob", drop_prob)
+    check_number("drop_prob", drop_prob, 0, 1)
     _check_normalise(normalise)
     blocks = _per_axis(block_size, dims)
     _check_floating(x)
@@ -214,7 +214,7 @@ class _DropBlock(nn.Module):
 
     @drop_prob.setter
     def drop_prob(self, value: float) -> None:
-        self._drop_prob = check_fraction("drop_prob", value)
+        self._drop_prob = check_number("drop_prob", value, 0, 1)
         self._update()
 
     @property
@@ -224,7 +224,7 @@ class _DropBlock(nn.Module):
 
     @progress.setter
     def progress(self, value: float) -> None:
-        self._progress = check_fraction("progress", value)
+        self._progress = check_number("progress", value, 0, 1)
         self._update()
 
     def _update(self) -> None:
@@ -396,7 +396,7 @@ def _check_normalise(normalise: str) -> None:
 def _check_map(
     drop_prob: float, size: Sequence[int], block_size: int | Sequence[int]
 ) -> tuple[int, ...]:
-    check_fraction("drop_prob", drop_prob)
+    check_number("drop_prob", drop_prob, 0, 1)
     if not size:
         raise InputError(f"size: expected at least one axis, got {size!r}")
     sides = [check_count("size", side) for side in size]

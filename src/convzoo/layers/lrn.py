@@ -155,6 +155,6 @@ class LocalResponseNorm(nn.Module):
 def _check(size: int, alpha: float, beta: float, k: float, alpha_mode: str) -> None:
     check_count("size", size)
     for name, value in (("alpha", alpha), ("beta", beta), ("k", k)):
-        check_number(name, value)
+        check_number(name, value, 0)
     if alpha_mode not in _ALPHA_MODES:
         raise UnknownNameError("alpha_mode", alpha_mode, _ALPHA_MODES)

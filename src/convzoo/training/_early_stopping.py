@@ -43,7 +43,7 @@ class EarlyStopping:
 
     def __init__(self, patience: int, min_delta: float = 0.0) -> None:
         self.patience: int = check_count("patience", patience)
-        self.min_delta: float = check_number("min_delta", min_delta)
+        self.min_delta: float = check_number("min_delta", min_delta, 0)
         self.best: float = -math.inf
         self.wait: int = 0
 

@@ -63,7 +63,7 @@ def make_optimizer(
     lr = usual_lr if lr is None else lr
     for name, value in (("lr", lr), ("head_lr", head_lr), ("weight_decay", weight_decay)):
         if value is not None:
-            check_number(name, value)
+            check_number(name, value, 0)
     decay = usual_decay if weight_decay is None else weight_decay
     groups: Any
     try:
