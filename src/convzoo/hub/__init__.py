@@ -18,7 +18,7 @@ import torch
 
 from convzoo import layouts
 from convzoo._classifier import Classifier
-from convzoo._meta import garbage_collection_paused
+from convzoo._meta_device import garbage_collection_paused
 from convzoo.errors import ConvzooError, InputError, WeightsError
 from convzoo.hub._cache import Verify
 from convzoo.hub._card import CardInfo, model_card, provenance

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from convzoo.errors import InputError
-from convzoo.transfer._heads import find_heads, score_width, unwrap
+from convzoo.transfer._find_heads import find_heads, score_width, unwrap
 
 
 def cached_features(

@@ -11,7 +11,7 @@ from torch import nn
 
 from convzoo._classifier import Classifier
 from convzoo.errors import InputError, UnknownNameError
-from convzoo.transfer._heads import find_heads, inside, is_parallel, unwrap
+from convzoo.transfer._find_heads import find_heads, inside, is_parallel, unwrap
 from convzoo.transfer._stages import auxiliary, stage_paths
 
 M = TypeVar("M", bound=nn.Module)

@@ -11,14 +11,14 @@ from convzoo._checks import check_labels
 from convzoo._classifier import Classifier
 from convzoo._heads import new_head, score_layer
 from convzoo.errors import InputError
-from convzoo.transfer._freeze import apply_freeze, select
-from convzoo.transfer._heads import (
+from convzoo.transfer._find_heads import (
     find_heads,
     is_parallel,
     remember_heads,
     score_width,
     unwrap,
 )
+from convzoo.transfer._freeze import apply_freeze, select
 
 M = TypeVar("M", bound=nn.Module)
 
