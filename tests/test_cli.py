@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 from typing import get_args
@@ -15,6 +14,7 @@ import pytest
 from PIL import Image
 
 import convzoo
+import processes
 from convzoo import datasets, training
 from convzoo.cli import command, main
 from convzoo.training import History
@@ -298,12 +298,7 @@ heavy = {"torch", "torchvision", "numpy", "accelerate", "matplotlib", "PIL"} & s
 assert not heavy, heavy
 """
     where = str(Path(convzoo.__file__).parent)
-    done = subprocess.run(
-        [sys.executable, "-c", code, where, *command.commands],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = processes.run([sys.executable, "-c", code, where, *command.commands])
     assert done.returncode == 0, done.stderr
     assert "--head-epochs" in done.stdout
 

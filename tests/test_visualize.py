@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+import processes
 from convzoo.errors import InputError
 from convzoo.training import EpochRecord, Evaluation, History
 from convzoo.visualize import confusion_matrix, learning_curve
@@ -79,7 +79,8 @@ def test_pyplot_is_not_touched(tmp_path: Path) -> None:
         "confusion_matrix(Evaluation(1, 0., 1., None, ((1,),), ('a',)), 'a.png');"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    done = processes.run([sys.executable, "-c", code], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 30])

@@ -16,6 +16,7 @@ from PIL import Image
 from ranks import environment, free_port, run, start
 
 import convzoo
+import processes
 from hub_helpers import REPO
 from hub_server import HubServer
 
@@ -45,9 +46,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def launch(launcher: list[str], *arguments: str | Path, **env: str) -> subprocess.CompletedProcess:
     port = ["--master-port" if "torch" in launcher[1] else "--main_process_port", str(free_port())]
     command = [sys.executable, *launcher, *port, "-m", "convzoo", *map(str, arguments)]
-    return subprocess.run(
-        command, env=environment(**env), capture_output=True, text=True, timeout=400
-    )
+    return processes.run(command, env=environment(**env))
 
 
 def quick(images: Path, out: Path, *more: str) -> list[str | Path]:
