@@ -15,10 +15,9 @@ import pytest
 import torch
 
 import convzoo
-from contract_nets import EVERY, build_meta, images
+from contract_nets import ARCHITECTURES, EVERY, build_meta, images
 from convzoo import models
 from convzoo.errors import InputError, UnknownNameError
-from convzoo.models import MODELS
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -43,7 +42,7 @@ def test_any_classes_and_channels_without_memory(name: str) -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_the_papers_size_and_classes_are_the_default(name: str) -> None:
     net = build_meta(name).eval()
-    channels, height, width = MODELS[name].input_shape
+    channels, height, width = ARCHITECTURES[name].input_shape
     x = torch.zeros(1, channels, height, width, device="meta")
     assert net.in_channels == channels
     assert net(x).shape == (1, net.num_classes)
@@ -55,11 +54,11 @@ def test_the_papers_size_and_classes_are_the_default(name: str) -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_counts_in_the_docstring_are_the_networks(name: str) -> None:
-    text = MODELS[name].builder.__doc__ or ""
+    text = ARCHITECTURES[name].builder.__doc__ or ""
     printed = re.search(r"([\d,]{3,}) parameters", text)
     worked = re.search(r"([\d.]+) (G|M) multiply-adds", text)
     assert printed or worked, "the docstring says how large the network is"
-    _, height, width = MODELS[name].input_shape
+    _, height, width = ARCHITECTURES[name].input_shape
     measured = convzoo.summary(build_meta(name), (height, width))
     if printed:
         assert measured.parameters == int(printed[1].replace(",", ""))
@@ -92,7 +91,7 @@ def test_min_size_is_the_smallest_that_works(
 @pytest.mark.parametrize("name", EVERY)
 def test_stages_have_the_channels_and_strides_they_say(name: str) -> None:
     net = build_meta(name).eval()
-    channels, side, _ = MODELS[name].input_shape
+    channels, side, _ = ARCHITECTURES[name].input_shape
     maps = net.intermediates(torch.zeros(1, channels, side, side, device="meta"))
     assert list(maps) == [stage.name for stage in net.stages]
     assert [f.shape[1] for f in maps.values()] == [stage.channels for stage in net.stages]
@@ -140,7 +139,7 @@ def test_modules_are_registered_in_the_order_they_run(name: str) -> None:
     for path, module in net.named_modules():
         if path and path.rpartition(".")[0] in inside | {""}:
             module.register_forward_pre_hook(lambda *_, path=path: ran.append(path))
-    channels, height, width = MODELS[name].input_shape
+    channels, height, width = ARCHITECTURES[name].input_shape
     net(torch.zeros(1, channels, height, width, device="meta"))
     first_runs = list(dict.fromkeys(ran))
     registered = [path for path, _ in net.named_modules() if path in set(first_runs)]
@@ -172,23 +171,23 @@ def test_literal_names_are_the_registrys() -> None:
         hint = typing.get_type_hints(overload)["name"]
         for part in typing.get_args(hint) or ():
             literals.update(typing.get_args(part) or [part])
-    assert literals == set(MODELS)
+    assert literals == set(ARCHITECTURES)
 
 
 def test_models_can_be_listed_and_misspelt() -> None:
-    assert convzoo.list_models() == sorted(MODELS)
+    assert convzoo.list_models() == sorted(ARCHITECTURES)
     assert convzoo.list_models("wide*") == ["wide_resnet101_2", "wide_resnet50_2"]
     with pytest.raises(UnknownNameError, match="unknown model 'resnet5': did you mean 'resnet50'"):
         convzoo.create_model("resnet5")
-    error = pickle.loads(pickle.dumps(UnknownNameError("model", "resnet5", MODELS)))
+    error = pickle.loads(pickle.dumps(UnknownNameError("model", "resnet5", ARCHITECTURES)))
     assert error.suggestions[0].startswith("resnet5")
-    assert all(name in models.__all__ for name in MODELS)
+    assert all(name in models.__all__ for name in ARCHITECTURES)
 
 
 def test_departures_are_stated() -> None:
     # The book's network is built and initialised as in the book; every other departs somewhere.
-    assert {name for name, info in MODELS.items() if not info.departs} == {"cifar2_cnn"}
-    for name, info in MODELS.items():
+    assert {name for name, info in ARCHITECTURES.items() if not info.departs} == {"cifar2_cnn"}
+    for name, info in ARCHITECTURES.items():
         with torch.device("meta"):
             net = convzoo.create_model(name)
         if isinstance(net, (models.ResNet, models.PreActResNet)):

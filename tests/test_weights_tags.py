@@ -8,7 +8,7 @@ import typing
 import pytest
 
 import convzoo
-from convzoo.models import MODELS
+from contract_nets import ARCHITECTURES
 from convzoo.weights import _tags
 
 TAGS: dict[str, list[str]] = {}
@@ -17,9 +17,9 @@ for full_name in convzoo.list_weights():
     TAGS.setdefault(model, []).append(tag)
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_tags_for_editors_are_the_catalogues(name: str) -> None:
-    annotation = inspect.signature(MODELS[name].builder).parameters["weights"].annotation
+    annotation = inspect.signature(ARCHITECTURES[name].builder).parameters["weights"].annotation
     alias = annotation.removesuffix(" | None").removesuffix("str").removesuffix(" | ")
     offered = typing.get_args(getattr(_tags, alias)) if alias else ()
     assert sorted(offered) == sorted(TAGS.get(name, []))

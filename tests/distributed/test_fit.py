@@ -101,6 +101,7 @@ def test_processes_give_up_together_where_one_diverges(two) -> None:
         assert epochs == 1
 
 
+@pytest.mark.long
 def test_four_processes_end_with_the_weights_of_one(alone, tmp_path: Path) -> None:
     for rank in run("training.py", tmp_path, 4, "few"):
         for form in ("copies", "shares"):
