@@ -90,14 +90,16 @@ def plain(names: Collection[str]) -> list[Case]:
     return [Case(name, {}) for name in names]
 
 
-def parameters(cases: Collection[Case], quick: Collection[Case]) -> list[object]:
-    """Cases for `parametrize`; all but the quick ones wait for `make test-all`."""
+def parameters(cases: Collection[object], quick: Collection[object]) -> list[object]:
+    """Networks or cases for `parametrize`; all but the quick ones wait for `make test-all`."""
     return [
         pytest.param(case, id=str(case), marks=() if case in quick else pytest.mark.long)
         for case in cases
     ]
 
 
+# Every network, in `make test` one of each kind: for what depth and width do not touch.
+BY_KIND = parameters(EVERY, quick=KINDS)
 CASES = parameters([*plain(EVERY), *VARIANTS], quick=[*plain(KINDS), *VARIANTS])
 
 

@@ -15,12 +15,12 @@ import pytest
 import torch
 
 import convzoo
-from contract_nets import ARCHITECTURES, EVERY, build_meta, images
+from contract_nets import ARCHITECTURES, BY_KIND, EVERY, build_meta, images
 from convzoo import models
 from convzoo.errors import InputError, UnknownNameError
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", BY_KIND)
 def test_any_classes_and_channels_without_memory(name: str) -> None:
     net = build_meta(name, num_classes=7, in_channels=5)
     tensors = [*net.parameters(), *net.buffers()]
@@ -69,7 +69,7 @@ def test_counts_in_the_docstring_are_the_networks(name: str) -> None:
 
 
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", BY_KIND)
 def test_min_size_is_the_smallest_that_works(
     name: str, train: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +108,7 @@ def test_stages_have_the_channels_and_strides_they_say(name: str) -> None:
             assert grown == growth // stage.stride
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", BY_KIND)
 def test_wrong_input_is_refused_readably(name: str) -> None:
     net = build_meta(name)
     with pytest.raises(InputError, match="dimensions"):
@@ -123,7 +123,7 @@ def test_wrong_input_is_refused_readably(name: str) -> None:
             net(images(net, side=net.max_size + 1))
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", BY_KIND)
 def test_unknown_options_are_named(name: str) -> None:
     with pytest.raises(UnknownNameError, match=f"option of {name} 'in_chanels'.*in_channels"):
         build_meta(name, in_chanels=1)
@@ -131,7 +131,7 @@ def test_unknown_options_are_named(name: str) -> None:
         build_meta(name, num_classes=0)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", BY_KIND)
 def test_modules_are_registered_in_the_order_they_run(name: str) -> None:
     net = build_meta(name).eval()
     ran: list[str] = []
@@ -148,7 +148,7 @@ def test_modules_are_registered_in_the_order_they_run(name: str) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", BY_KIND)
 def test_the_preset_makes_what_the_network_takes(name: str, channels: int) -> None:
     net = build_meta(name, in_channels=channels)
     assert net.preset is not None
@@ -158,7 +158,7 @@ def test_the_preset_makes_what_the_network_takes(name: str, channels: int) -> No
     assert net.eval()(images(net, side=side)).shape == (2, net.num_classes)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", BY_KIND)
 def test_torch_fx_can_trace(name: str) -> None:
     graph = torch.fx.symbolic_trace(build_meta(name).eval())
     net = build_meta(name)
