@@ -139,6 +139,14 @@ PAIRS = [(torch.zeros(1, 2, 2), 0), (torch.ones(1, 2, 2), 1)] * 2
 @pytest.mark.parametrize(
     ("data", "arguments", "message"),
     [
+        (PAIRS, {"max_grad_norm": 0}, "max_grad_norm: expected a number above 0, or None.* got 0"),
+        (PAIRS, {"max_grad_norm": -1.0}, "max_grad_norm: .* got -1.0"),
+        (PAIRS, {"max_grad_norm": math.nan}, "max_grad_norm: .* got nan"),
+        (PAIRS, {"max_grad_norm": True}, "max_grad_norm: .* got True"),
+        (PAIRS, {"val": PAIRS, "early_stopping": 3}, r"EarlyStopping\(patience\), got 3"),
+        (PAIRS, {"num_workers": -1}, "num_workers: expected an integer of at least 0, got -1"),
+        (PAIRS, {"seed": 2**64}, "seed: expected an integer from -.* got 18446744073709551616"),
+        (PAIRS, {"seed": 1.5}, "seed: .* got 1.5"),
         (PAIRS, {"epochs": 0}, "epochs: expected an integer of at least 1, got 0"),
         (PAIRS, {"batch_size": True}, "batch_size"),
         (PAIRS, {"lr": -1.0}, "lr: expected a finite number of at least 0, got -1.0"),

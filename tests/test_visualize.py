@@ -94,3 +94,11 @@ def test_long_names_of_phases_do_not_squeeze_the_axes(tmp_path: Path, epochs: in
 
 def test_one_epoch_of_one_phase_can_be_drawn(tmp_path: Path) -> None:
     learning_curve([history(0.9)], tmp_path / "curve.png", phases=["head only", "everything"])
+
+
+def test_the_names_of_phases_are_in_the_picture() -> None:
+    figure = learning_curve([history(0.9), history(0.8)], phases=["head only", "everything"])
+    figure.canvas.draw()
+    for axes in figure.axes:
+        assert [text.get_text() for text in axes.texts] == ["head only", "everything"]
+        assert all(text.get_window_extent().y1 <= figure.bbox.y1 for text in axes.texts)

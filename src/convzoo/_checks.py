@@ -9,12 +9,14 @@ from typing import SupportsIndex
 from convzoo.errors import InputError
 
 
-def check_count(name: str, value: object) -> int:
-    """A whole number of at least 1, of any integer type (numpy's too).
+def check_count(name: str, value: object, *, least: int = 1, most: int | None = None) -> int:
+    """A whole number from `least` to `most`, of any integer type (numpy's too).
 
     Args:
         name: The argument, for the message.
         value: What came.
+        least: The smallest number allowed.
+        most: The largest; None sets no limit.
 
     Returns:
         The number as an `int`.
@@ -22,12 +24,12 @@ def check_count(name: str, value: object) -> int:
     Raises:
         InputError: It is not one.
     """
-    count = 0
     if isinstance(value, SupportsIndex) and not isinstance(value, bool):
         count = operator.index(value)
-    if count < 1:
-        raise InputError(f"{name}: expected an integer of at least 1, got {value!r}")
-    return count
+        if least <= count and (most is None or count <= most):
+            return count
+    limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+    raise InputError(f"{name}: expected an integer {limits}, got {value!r:.80}")
 
 
 def check_probability(name: str, value: object) -> float:
