@@ -188,8 +188,7 @@ def test_departures_are_stated() -> None:
     # The book's network is built and initialised as in the book; every other departs somewhere.
     assert {name for name, info in ARCHITECTURES.items() if not info.departs} == {"cifar2_cnn"}
     for name, info in ARCHITECTURES.items():
-        with torch.device("meta"):
-            net = convzoo.create_model(name)
+        net = build_meta(name)
         if isinstance(net, (models.ResNet, models.PreActResNet)):
             assert "initialised by fan-out" in info.departs
             second = net.layer2[0]
