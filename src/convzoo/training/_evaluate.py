@@ -86,7 +86,9 @@ def evaluate(
             )
         )
         try:
-            return score(acc, model, loader, labels=labels or _labels(net), progress=progress)
+            return score(
+                acc, model, loader, labels=labels or getattr(net, "labels", None), progress=progress
+            )
         finally:
             unwrap(acc, model, forward)
 
@@ -209,8 +211,3 @@ def at_least_one(name: str, value: object) -> None:
     """Refuse anything but an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InputError(f"{name}: expected an integer of at least 1, got {value!r}")
-
-
-def _labels(net: nn.Module) -> Sequence[str] | None:
-    labels: Sequence[str] | None = getattr(net, "labels", None)
-    return labels
