@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types docs wheel clean
+.PHONY: demo test test-all lint types docs wheel clean
 
 # An extra is installed once; pyproject.toml's change installs it again.
 $(VENV)/.installed-%: pyproject.toml
@@ -17,6 +17,10 @@ demo: $(VENV)/.installed-train,plot
 
 test: $(VENV)/.installed-dev lint types
 	$(BIN)/python -m pytest -n auto
+
+# What repeats as well: deeper networks, more processes, more launches.
+test-all: $(VENV)/.installed-dev lint types
+	$(BIN)/python -m pytest -n auto -m 'long or not long'
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
 from typing import Any
@@ -83,12 +84,19 @@ def spread(net: nn.Module, form: str) -> tuple[nn.Module, dict[str, int]]:
     return copies, counted
 
 
+def end_with_parent() -> None:
+    """Leave when the pipe from the parent breaks; other processes would be waited for for long."""
+    os.read(0, 1)
+    os._exit(1)
+
+
 def worker(task: dict[str, Any]) -> None:
     """One process: trains some steps and prints what it measured."""
     import torch.distributed as dist
 
     from convzoo import training
 
+    threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     processes = int(os.environ["WORLD_SIZE"])
     options = {} if task["name"] == "lenet5" else {"in_channels": 3}
@@ -137,14 +145,19 @@ def launch(processes: int, **task: Any) -> dict[str, Any]:
         subprocess.Popen(
             [sys.executable, __file__, "worker", json.dumps(task)],
             env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         for rank in range(processes)
     ]
-    printed = [process.communicate()[0] for process in started]
-    if any(process.returncode for process in started):
-        raise SystemExit(f"a worker of {task} failed")
+    try:
+        printed = [process.stdout.read() for process in started]
+        if any(process.wait() for process in started):
+            raise SystemExit(f"a worker of {task} failed")
+    finally:
+        for process in started:
+            process.kill()
     found: dict[str, Any] = json.loads(printed[0])
     return found
 

@@ -1,4 +1,8 @@
-"""What all tests share."""
+"""What all tests share.
+
+A test or a case may be marked `long`, and then waits for `make test-all`, if a quick one of its
+kind stays in `make test`: the same with fewer processes, fewer rounds, a network less deep.
+"""
 
 from __future__ import annotations
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Hashable
 from typing import NamedTuple
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 import convzoo
 from convzoo._classifier import Classifier
-from convzoo.registry import MODELS
+from convzoo.registry import MODELS as ARCHITECTURES
 
-EVERY = sorted(MODELS)
+EVERY = sorted(ARCHITECTURES)
 
 
 class Case(NamedTuple):
@@ -44,26 +46,63 @@ VARIANTS = [
 FIRSTS: list[str] = list(
     dict.fromkeys(
         (
-            *{info.family: name for name, info in reversed(MODELS.items())}.values(),
+            *{info.family: name for name, info in reversed(ARCHITECTURES.items())}.values(),
             *("resnet50", "vgg11_bn", "vgg11_lrn", "googlenet_2014", "cifar_cnn5"),
             *("alexnet_2012", "lenet5_1998"),
         )
     )
 )
-CASES = [*(Case(name, {}) for name in EVERY), *VARIANTS]
 
 
 def build_meta(name: str, **options: object) -> Classifier:
-    with torch.device("meta"):
-        return convzoo.create_model(name, **options)
+    return convzoo.create_model(name, device="meta", **options)
 
 
-def of_each_class() -> list[str]:
-    """The first model of each class."""
-    found: dict[type[Classifier], str] = {}
-    for name in MODELS:
-        found.setdefault(type(build_meta(name, num_classes=2)), name)
-    return list(found.values())
+def kind(net: Classifier) -> Hashable:
+    """The class of a network and the sorts of layers and blocks in it, whatever their widths.
+
+    Networks of one kind differ in depth and width alone.
+    """
+    settings = ("kernel_size", "stride", "padding", "dilation", "inplace", "ceil_mode")
+    parts = {
+        (
+            type(module),
+            *(getattr(module, setting, None) for setting in settings),
+            getattr(module, "groups", 1) > 1,
+            getattr(module, "bias", None) is None,
+        )
+        for module in net.modules()
+    }
+    return type(net), frozenset(parts)
+
+
+def standing_for_others() -> tuple[list[str], list[str]]:
+    """The first network of each class, and of each kind the one of the fewest modules."""
+    nets = [(name, build_meta(name)) for name in ARCHITECTURES][::-1]
+    classes = {type(net): name for name, net in nets}
+    nets.sort(key=lambda item: len(list(item[1].modules())), reverse=True)
+    kinds = {kind(net): name for name, net in nets}
+    return sorted(classes.values()), sorted(kinds.values())
+
+
+CLASSES, KINDS = standing_for_others()
+
+
+def plain(names: Collection[str]) -> list[Case]:
+    return [Case(name, {}) for name in names]
+
+
+def parameters(cases: Collection[object], quick: Collection[object]) -> list[object]:
+    """Networks or cases for `parametrize`; all but the quick ones wait for `make test-all`."""
+    return [
+        pytest.param(case, id=str(case), marks=() if case in quick else pytest.mark.long)
+        for case in cases
+    ]
+
+
+# Every network, in `make test` one of each kind: for what depth and width do not touch.
+BY_KIND = parameters(EVERY, quick=KINDS)
+CASES = parameters([*plain(EVERY), *VARIANTS], quick=[*plain(KINDS), *VARIANTS])
 
 
 def narrow(name: str) -> dict[str, object]:

@@ -16,7 +16,7 @@ import torch
 
 import convzoo
 from convzoo import checkpoint, models
-from convzoo._meta import garbage_collection_paused
+from convzoo._meta_device import garbage_collection_paused
 from convzoo.errors import CheckpointError, ConvzooError, WeightsError
 from convzoo.hub import load, save
 from hub_helpers import same, three

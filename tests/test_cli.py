@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
 from PIL import Image
 
 import convzoo
+import processes
 from convzoo import datasets, training
 from convzoo.cli import command, main
 from convzoo.training import History
@@ -76,7 +78,9 @@ def test_the_whole_job_on_the_digits(few_digits, tmp_path: Path, capsys) -> None
     net = convzoo.load(out)
     assert (net.num_classes, net.labels) == (10, tuple("0123456789"))
     assert net.preset == convzoo.presets.FASHION_MNIST
-    result = training.Evaluation.from_dict(records["results"]["after training, whole network"])
+    kept = records["kept"]
+    assert f"kept: {kept}, " in said
+    result = training.Evaluation.from_dict(records["results"][f"after training, {kept}"])
     assert training.evaluate(net, datasets.digits().test).confusion == result.confusion
 
     # ... and the folder is what the other commands take.
@@ -164,6 +168,29 @@ def test_ctrl_c_keeps_the_best_network(
     said = capsys.readouterr().out
     assert said.count("epoch 1:") == 1 - after  # what was done is not done again
     assert not (tmp_path / "out" / "checkpoint").exists()
+
+
+@pytest.mark.parametrize(("accuracies", "kept"), [((0.92, 0.09), 0), ((0.5, 0.9), 1)])
+def test_the_best_of_all_phases_is_kept(
+    folder: Path, tmp_path: Path, capsys, monkeypatch, accuracies: tuple[float, ...], kept: int
+) -> None:
+    """Each phase leaves its number in the weights of the head."""
+    phases = iter(range(2))
+
+    def fit(net, train, val, **options: object) -> History:
+        phase = next(phases)
+        with torch.no_grad():
+            net.fc.bias.fill_(phase)
+        record = training.EpochRecord(1, 0.1, 0.9, 0.1, accuracies[phase], 0.1, 1.0)
+        return History((record,), 1, "finished")
+
+    monkeypatch.setattr("convzoo.cli._run.fit", fit)
+    assert main(quick(folder, tmp_path / "out")) == 0
+    assert convzoo.load(tmp_path / "out").fc.bias.tolist() == [kept, kept]
+    name = ("head only", "whole network")[kept]
+    said = capsys.readouterr().out
+    assert f"kept: {name}, {accuracies[kept]:.2%} of the validation images" in said
+    assert json.loads((tmp_path / "out" / "history.json").read_text())["kept"] == name
 
 
 def test_a_full_disk_gets_one_line(folder: Path, tmp_path: Path, capsys, monkeypatch) -> None:
@@ -411,12 +438,7 @@ heavy = {"torch", "torchvision", "numpy", "accelerate", "matplotlib", "PIL"} & s
 assert not heavy, heavy
 """
     where = str(Path(convzoo.__file__).parent)
-    done = subprocess.run(
-        [sys.executable, "-c", code, where, *command.commands],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = processes.run([sys.executable, "-c", code, where, *command.commands])
     assert done.returncode == 0, done.stderr
     assert "--head-epochs" in done.stdout
 

@@ -15,13 +15,12 @@ import torch
 from torch import Tensor, nn
 
 import convzoo
-from contract_nets import CASES, EVERY, Case, build_meta, images
+from contract_nets import ARCHITECTURES, BY_KIND, CASES, EVERY, Case, build_meta, images
 from convzoo import models
 from convzoo.errors import InputError, UnknownNameError
-from convzoo.registry import MODELS
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", BY_KIND)
 def test_any_classes_and_channels_without_memory(name: str) -> None:
     net = build_meta(name, num_classes=7, in_channels=5)
     tensors = [*net.parameters(), *net.buffers()]
@@ -43,7 +42,7 @@ def test_any_classes_and_channels_without_memory(name: str) -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_the_papers_size_and_classes_are_the_default(name: str) -> None:
     net = build_meta(name).eval()
-    channels, height, width = MODELS[name].input_shape
+    channels, height, width = ARCHITECTURES[name].input_shape
     x = torch.zeros(1, channels, height, width, device="meta")
     assert net.in_channels == channels
     assert net(x).shape == (1, net.num_classes)
@@ -55,11 +54,11 @@ def test_the_papers_size_and_classes_are_the_default(name: str) -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_counts_in_the_docstring_are_the_networks(name: str) -> None:
-    text = MODELS[name].builder.__doc__ or ""
+    text = ARCHITECTURES[name].builder.__doc__ or ""
     printed = re.search(r"([\d,]{3,}) parameters", text)
     worked = re.search(r"([\d.]+) (G|M) multiply-adds", text)
     assert printed or worked, "the docstring says how large the network is"
-    _, height, width = MODELS[name].input_shape
+    _, height, width = ARCHITECTURES[name].input_shape
     measured = convzoo.summary(build_meta(name), (height, width))
     if printed:
         assert measured.parameters == int(printed[1].replace(",", ""))
@@ -70,7 +69,7 @@ def test_counts_in_the_docstring_are_the_networks(name: str) -> None:
 
 
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", BY_KIND)
 def test_min_size_is_the_smallest_that_works(
     name: str, train: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,7 +91,7 @@ def test_min_size_is_the_smallest_that_works(
 @pytest.mark.parametrize("name", EVERY)
 def test_stages_have_the_channels_and_strides_they_say(name: str) -> None:
     net = build_meta(name).eval()
-    channels, side, _ = MODELS[name].input_shape
+    channels, side, _ = ARCHITECTURES[name].input_shape
     maps = net.intermediates(torch.zeros(1, channels, side, side, device="meta"))
     assert list(maps) == [stage.name for stage in net.stages]
     assert [f.shape[1] for f in maps.values()] == [stage.channels for stage in net.stages]
@@ -109,7 +108,7 @@ def test_stages_have_the_channels_and_strides_they_say(name: str) -> None:
             assert grown == growth // stage.stride
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", BY_KIND)
 def test_wrong_input_is_refused_readably(name: str) -> None:
     net = build_meta(name)
     with pytest.raises(InputError, match="dimensions"):
@@ -124,7 +123,7 @@ def test_wrong_input_is_refused_readably(name: str) -> None:
             net(images(net, side=net.max_size + 1))
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", BY_KIND)
 def test_unknown_options_are_named(name: str) -> None:
     with pytest.raises(UnknownNameError, match=f"option of {name} 'in_chanels'.*in_channels"):
         build_meta(name, in_chanels=1)
@@ -132,7 +131,7 @@ def test_unknown_options_are_named(name: str) -> None:
         build_meta(name, num_classes=0)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", BY_KIND)
 def test_modules_are_registered_in_the_order_they_run(name: str) -> None:
     net = build_meta(name).eval()
     ran: list[str] = []
@@ -140,7 +139,7 @@ def test_modules_are_registered_in_the_order_they_run(name: str) -> None:
     for path, module in net.named_modules():
         if path and path.rpartition(".")[0] in inside | {""}:
             module.register_forward_pre_hook(lambda *_, path=path: ran.append(path))
-    channels, height, width = MODELS[name].input_shape
+    channels, height, width = ARCHITECTURES[name].input_shape
     net(torch.zeros(1, channels, height, width, device="meta"))
     first_runs = list(dict.fromkeys(ran))
     registered = [path for path, _ in net.named_modules() if path in set(first_runs)]
@@ -149,7 +148,7 @@ def test_modules_are_registered_in_the_order_they_run(name: str) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", BY_KIND)
 def test_the_preset_makes_what_the_network_takes(name: str, channels: int) -> None:
     net = build_meta(name, in_channels=channels)
     assert net.preset is not None
@@ -164,7 +163,7 @@ def tensors(output: object) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES)
 def test_torch_fx_can_trace(case: Case, train: bool) -> None:
     net = build_meta(case.name, **case.options).train(train)
     graph = torch.fx.symbolic_trace(net)
@@ -175,7 +174,7 @@ def test_torch_fx_can_trace(case: Case, train: bool) -> None:
     assert not places or case.name == "linear_classifier"  # the stage "pixels" is read there
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES)
 def test_every_activation_is_a_module_that_runs_once(case: Case) -> None:
     # What captum's DeepLift and LRP and PyTorch's quantisers need.
     net = build_meta(case.name, **case.options)
@@ -225,21 +224,20 @@ def test_children_without_the_last_two(name: str) -> None:
 
 
 def test_models_can_be_listed_and_misspelt() -> None:
-    assert convzoo.list_models() == sorted(MODELS)
+    assert convzoo.list_models() == sorted(ARCHITECTURES)
     assert convzoo.list_models("wide*") == ["wide_resnet101_2", "wide_resnet50_2"]
     with pytest.raises(UnknownNameError, match="unknown model 'resnet5': did you mean 'resnet50'"):
         convzoo.create_model("resnet5")
-    error = pickle.loads(pickle.dumps(UnknownNameError("model", "resnet5", MODELS)))
+    error = pickle.loads(pickle.dumps(UnknownNameError("model", "resnet5", ARCHITECTURES)))
     assert error.suggestions[0].startswith("resnet5")
-    assert all(getattr(models, name) is info.builder for name, info in MODELS.items())
+    assert all(getattr(models, name) is info.builder for name, info in ARCHITECTURES.items())
 
 
 def test_departures_are_stated() -> None:
     # The book's network is built and initialised as in the book; every other departs somewhere.
-    assert {name for name, info in MODELS.items() if not info.departs} == {"cifar2_cnn"}
-    for name, info in MODELS.items():
-        with torch.device("meta"):
-            net = convzoo.create_model(name)
+    assert {name for name, info in ARCHITECTURES.items() if not info.departs} == {"cifar2_cnn"}
+    for name, info in ARCHITECTURES.items():
+        net = build_meta(name)
         if isinstance(net, (models.ResNet, models.PreActResNet)):
             assert "initialised by fan-out" in info.departs
             second = net.layer2[0]

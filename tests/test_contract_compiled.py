@@ -10,94 +10,44 @@ import pytest
 import torch
 from torch import nn
 
-from contract_nets import CASES, Case, build, build_meta, images, of_each_class
+from contract_nets import (
+    CLASSES,
+    KINDS,
+    VARIANTS,
+    Case,
+    build,
+    build_meta,
+    images,
+    parameters,
+    plain,
+)
 from convzoo import Classifier
 from convzoo.models import to_fully_convolutional
 
-# Deeper than what stands beside them and made of the same parts (which is tested below): tracing
-# them takes in proportion to their layers, 400 to 4,000 of them.
-DEEPER = {
-    "cifar_plain110": "cifar_plain20",
-    "cifar_plain44": "cifar_plain20",
-    "cifar_plain56": "cifar_plain20",
-    "cifar_preact1001": "preact_resnet50",
-    "cifar_preact164": "preact_resnet50",
-    "cifar_resnet110": "cifar_resnet20",
-    "cifar_resnet1202": "cifar_resnet20",
-    "cifar_resnet44": "cifar_resnet20",
-    "cifar_resnet56": "cifar_resnet20",
-    "preact_resnet101": "preact_resnet50",
-    "preact_resnet152": "preact_resnet50",
-    "preact_resnet200": "preact_resnet50",
-    "resnet101": "resnet50",
-    "resnet101_v1": "resnet50_v1",
-    "resnet152": "resnet50",
-    "resnet152_v1": "resnet50_v1",
-    "resnext101_32x8d": "resnext50_32x4d",
-    "resnext101_64x4d": "resnext50_32x4d",
-    "wide_resnet101_2": "wide_resnet50_2",
-}
-# For ONNX, which takes five times as long as the rest, the next shallowest too.
-DEEPER_FOR_ONNX = DEEPER | {
-    "cifar_plain32": "cifar_plain20",
-    "cifar_resnet32": "cifar_resnet20",
-    "plain34": "plain18",
-    "resnet34": "resnet18",
-    "vgg13": "vgg11",
-    "vgg13_bn": "vgg11_bn",
-    "vgg16": "vgg11",
-    "vgg16_bn": "vgg11_bn",
-    "vgg19": "vgg11",
-    "vgg19_bn": "vgg11_bn",
-    "wide_resnet50_2": "resnet50",
-}
 # Another number of input channels is another width; heads for training are not there in evaluation.
 NO_NEW_PARTS = ({"in_channels"}, {"aux_heads"})
-TRACED = [
-    case for case in CASES if case.name not in DEEPER and set(case.options) not in NO_NEW_PARTS
-]
-FOR_ONNX = [
-    case
-    for case in TRACED
-    if case.name not in DEEPER_FOR_ONNX and not (case.options and "resnet" in case.name)
-]
-CLASSES = of_each_class()
+NEW_PARTS = [case for case in VARIANTS if set(case.options) not in NO_NEW_PARTS]
+# Tracing takes in proportion to layers, and the deepest have 4,000: one of each kind is traced.
+TRACED = [*plain(KINDS), *NEW_PARTS]
+# ONNX takes five times as long as the rest.
+FOR_ONNX = [name for name in CLASSES if len(list(build_meta(name).modules())) < 250]
 
 
-def parts(name: str) -> set[tuple[object, ...]]:
-    """The kinds of layers and blocks that a network is made of, whatever their widths."""
-    net = build_meta(name)
-    settings = ("kernel_size", "stride", "padding", "dilation", "inplace", "ceil_mode")
-    return {
-        (
-            type(module),
-            *(getattr(module, setting, None) for setting in settings),
-            getattr(module, "groups", 1) > 1,
-            getattr(module, "bias", None) is None,
-        )
-        for module in net.modules()
-    }
-
-
-@pytest.mark.parametrize("name", DEEPER_FOR_ONNX)
-def test_what_is_not_traced_is_made_of_what_is(name: str) -> None:
-    assert parts(name) <= parts(DEEPER_FOR_ONNX[name]) | parts("cifar_preact110")
-    assert type(build_meta(name)) is type(build_meta(DEEPER_FOR_ONNX[name]))
-
-
-@pytest.mark.parametrize("case", TRACED, ids=str)
+@pytest.mark.parametrize("case", parameters(TRACED, quick=TRACED))
 def test_compiles_without_graph_breaks(case: Case) -> None:
     net = build(case.name, **case.options)
     x = images(net)
     torch._dynamo.reset()  # it counts the classes that share a forward
     # Tracing forward and backward into single operators takes twice as long: one of each class.
-    backend = "aot_eager" if case in [Case(name, {}) for name in CLASSES] else "eager"
+    backend = "aot_eager" if case in plain(CLASSES) else "eager"
     compiled = torch.compile(net, fullgraph=True, backend=backend)
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), net(x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+@pytest.mark.parametrize(
+    "name", ["googlenet", pytest.param("inception_v3", marks=pytest.mark.long)]
+)
 def test_training_with_auxiliary_heads_compiles(name: str) -> None:
     net = build(name, aux_heads=True).train()
     for module in net.modules():
@@ -110,7 +60,7 @@ def test_training_with_auxiliary_heads_compiles(name: str) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", TRACED, ids=str)
+@pytest.mark.parametrize("case", parameters(TRACED, quick=TRACED))
 def test_exports_with_a_dynamic_batch(case: Case) -> None:
     net = build(case.name, **case.options)
     batch = torch.export.Dim("batch", min=1, max=64)
@@ -120,7 +70,7 @@ def test_exports_with_a_dynamic_batch(case: Case) -> None:
         torch.testing.assert_close(program.module()(x), net(x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", FOR_ONNX, ids=str)
+@pytest.mark.parametrize("case", parameters(TRACED, quick=plain(FOR_ONNX)))
 def test_onnx_gives_the_same_scores(case: Case, tmp_path: Path) -> None:
     net = build(case.name, **case.options)
     x = images(net)

@@ -11,7 +11,18 @@ import torch
 from torch import Tensor
 
 import convzoo
-from contract_nets import CASES, EVERY, FIRSTS, VARIANTS, Case, build, build_meta, images, narrow
+from contract_nets import (
+    CASES,
+    EVERY,
+    FIRSTS,
+    VARIANTS,
+    Case,
+    build,
+    build_meta,
+    images,
+    narrow,
+    plain,
+)
 from convzoo import Classifier
 from convzoo.models import loss_with_aux
 
@@ -19,7 +30,7 @@ from convzoo.models import loss_with_aux
 WITHOUT_OVERWRITING = {"cifar2_cnn", "lenet5", "lenet5_1998", "linear_classifier"}
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES)
 def test_features_head_and_intermediates_agree_with_forward(case: Case) -> None:
     net = build(case.name, **case.options)
     x = images(net)
@@ -47,7 +58,7 @@ def test_features_head_and_intermediates_agree_with_forward(case: Case) -> None:
         torch.testing.assert_close(maps[stage.name], kept[0], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES)
 def test_every_parameter_gets_a_gradient(case: Case) -> None:
     net = build(case.name, **case.options).train()
     output = net(images(net, batch=4))
@@ -58,7 +69,7 @@ def test_every_parameter_gets_a_gradient(case: Case) -> None:
 
 
 # Deeper ones of a family are filled by the same method: the first of each is enough here.
-@pytest.mark.parametrize("case", [*(Case(name, {}) for name in FIRSTS), *VARIANTS], ids=str)
+@pytest.mark.parametrize("case", [*plain(FIRSTS), *VARIANTS], ids=str)
 def test_reset_parameters_fills_everything_and_obeys_the_seed(case: Case) -> None:
     def fresh() -> Classifier:
         return convzoo.create_model(
@@ -80,7 +91,7 @@ def test_reset_parameters_fills_everything_and_obeys_the_seed(case: Case) -> Non
         assert tensor.isfinite().all()
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES)
 def test_eval_is_deterministic_and_copies_are_equal(case: Case) -> None:
     net = build(case.name, **case.options)
     x = images(net)
@@ -102,7 +113,7 @@ def test_eval_is_deterministic_and_copies_are_equal(case: Case) -> None:
     assert torch.equal(other(x), logits)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES)
 def test_double_bfloat16_and_channels_last(case: Case) -> None:
     net = build(case.name, **case.options)
     x = images(net)
@@ -119,7 +130,7 @@ def test_double_bfloat16_and_channels_last(case: Case) -> None:
         assert (half.double() - double).abs().max() < 0.1 * scale
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES)
 def test_inplace_false_lets_hooks_see_true_values(case: Case) -> None:
     def overwritten(inplace: bool) -> list[str]:
         net = build(case.name, **case.options, inplace=inplace).train()

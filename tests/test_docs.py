@@ -6,13 +6,13 @@ import doctest
 import importlib
 import pkgutil
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import convzoo
+import processes
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -42,7 +42,7 @@ def test_examples_in_docstrings_run(
 def test_the_site_builds_strictly(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = processes.run(command, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
     table = (tmp_path / "models" / "index.html").read_text(encoding="utf-8")
     for name in convzoo.list_models():

@@ -7,11 +7,12 @@ is safe.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -20,6 +21,7 @@ import pytest
 from convzoo.hub import load, save
 from hub_helpers import REPO, cached_files, same, three
 from hub_server import Fault, HubServer
+from processes import started
 
 pytest_plugins = ["hub_fixtures"]
 
@@ -35,10 +37,12 @@ import convzoo
 from convzoo.errors import WeightsError
 from convzoo.hub import load, save
 from hub_helpers import same, three
+from processes import end_with_parent
 
 def child(work):
     pid = os.fork()
     if pid == 0:
+        end_with_parent(signal.SIGKILL)
         try:
             work()
         except BaseException as error:
@@ -52,7 +56,10 @@ def status(pid):
 """
 
 
-def start(script: str, *arguments: object, hub: HubServer | None = None) -> subprocess.Popen[str]:
+@contextmanager
+def running(
+    script: str, *arguments: object, hub: HubServer | None = None
+) -> Iterator[subprocess.Popen[str]]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
     if hub is not None:
         constants = huggingface_hub.constants
@@ -64,19 +71,18 @@ def start(script: str, *arguments: object, hub: HubServer | None = None) -> subp
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
         }
-    return subprocess.Popen(
-        [sys.executable, "-c", PRELUDE + textwrap.dedent(script), *map(str, arguments)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    command = [sys.executable, "-c", PRELUDE + textwrap.dedent(script), *map(str, arguments)]
+    with started(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        yield process
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
-    return output
+def said(script: str, *arguments: object, hub: HubServer | None = None) -> str:
+    with running(script, *arguments, hub=hub) as process:
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+        return output
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +147,7 @@ def saving(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     assert status(child(work)) == 1
     print("disk", "old" if same(load(folder), old) else "broken", *os.listdir(place))
     """
-    output = finish(start(script, tmp_path_factory.mktemp("saving")))
+    output = said(script, tmp_path_factory.mktemp("saving"))
     return dict(line.split(" ", 1) for line in output.splitlines())
 
 
@@ -171,7 +177,7 @@ def test_a_full_disk_in_a_download(hub: HubServer, saved: dict[str, bytes]) -> N
 
     assert status(child(work)) == 1
     """
-    output = finish(start(script, hub=hub))
+    output = said(script, hub=hub)
     assert "WeightsError" in output
     assert "cannot be kept in" in output
     assert same(load(f"hf-hub:{REPO}"), three())
@@ -190,7 +196,7 @@ def test_eight_processes_download_once(hub: HubServer, saved: dict[str, bytes]) 
 
     print(*[status(pid) for pid in [child(work) for _ in range(8)]])
     """
-    assert finish(start(script, hub=hub)).split() == ["0"] * 8
+    assert said(script, hub=hub).split() == ["0"] * 8
     assert hub.count("GET", "model.safetensors") == 1
     assert hub.count("GET", "config.json") == 1
 
@@ -202,14 +208,14 @@ def test_a_kill_in_a_download_is_forgotten(hub: HubServer, saved: dict[str, byte
         came.set() if method == "GET" and path.endswith(".safetensors") else None
     )
     hub.order(Fault("GET", "model.safetensors", stall=60), times=1)
-    process = start('load("hf-hub:me/three")', hub=hub)
-    assert came.wait(60)
-    for _ in range(200):
-        if any(path.name.endswith(".incomplete") for path in cached_files()):
-            break
-        threading.Event().wait(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    with running('load("hf-hub:me/three")', hub=hub) as process:
+        assert came.wait(60)
+        for _ in range(200):
+            if any(path.name.endswith(".incomplete") for path in cached_files()):
+                break
+            threading.Event().wait(0.01)
+        process.kill()
+        process.communicate()
     orphans = [path for path in cached_files() if path.name.endswith(".incomplete")]
     assert len(orphans) == 1
     os.utime(orphans[0], (0, 0))  # long ago: no other client is still at it

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import sys
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -15,6 +16,7 @@ import safetensors.torch
 import torch
 
 import convzoo
+import processes
 from convzoo import models
 from convzoo.errors import (
     InputError,
@@ -193,9 +195,6 @@ def test_a_repository_of_a_pickle(hub: HubServer, tmp_path: Path) -> None:
 def test_loading_a_pinned_cached_file_does_not_import_the_client(
     hub: HubServer, pinned: dict[str, bytes]
 ) -> None:
-    import subprocess
-    import sys
-
     (entry,) = fetch("cifar_resnet20.of_the_tests")
     script = f"""
 import sys
@@ -211,7 +210,5 @@ print([name for name in ("huggingface_hub", "safetensors", "torchvision") if nam
         "HF_HUB_CACHE": constants.HF_HUB_CACHE,
         "HF_ASSETS_CACHE": constants.HF_ASSETS_CACHE,
     }
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
-    )
+    done = processes.run([sys.executable, "-c", script], env=environment)
     assert done.stdout.strip() == "[]", done.stderr

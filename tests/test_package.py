@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import convzoo
+import processes
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torchvision", "huggingface_hub", "accelerate", "matplotlib", "torchmetrics", "PIL")
 
 
 def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = processes.run([sys.executable, "-c", code])
+    assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 

@@ -163,9 +163,7 @@ def test_a_name_is_given_once(package: Path) -> None:
         InputError, match=r"convzoo\.models\.resnet\.builders has a builder 'resnet18'"
     ):
 
-        @convzoo.architecture(
-            convzoo.ResNet, convzoo.model_info("tiny").paper, convzoo.presets.MNIST
-        )
+        @convzoo.architecture(convzoo.ResNet, paper, convzoo.presets.MNIST)
         def resnet18() -> convzoo.ResNet:
             raise NotImplementedError
 

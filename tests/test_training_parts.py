@@ -1,13 +1,9 @@
-"""The parts of training: patience, records, evaluation, messages, several processes."""
+"""The parts of training: patience, records, evaluation, messages."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import socket
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -143,6 +139,14 @@ PAIRS = [(torch.zeros(1, 2, 2), 0), (torch.ones(1, 2, 2), 1)] * 2
 @pytest.mark.parametrize(
     ("data", "arguments", "message"),
     [
+        (PAIRS, {"max_grad_norm": 0}, "max_grad_norm: expected a number above 0, or None.* got 0"),
+        (PAIRS, {"max_grad_norm": -1.0}, "max_grad_norm: .* got -1.0"),
+        (PAIRS, {"max_grad_norm": math.nan}, "max_grad_norm: .* got nan"),
+        (PAIRS, {"max_grad_norm": True}, "max_grad_norm: .* got True"),
+        (PAIRS, {"val": PAIRS, "early_stopping": 3}, r"EarlyStopping\(patience\), got 3"),
+        (PAIRS, {"num_workers": -1}, "num_workers: expected an integer of at least 0, got -1"),
+        (PAIRS, {"seed": 2**64}, "seed: expected an integer from -.* got 18446744073709551616"),
+        (PAIRS, {"seed": 1.5}, "seed: .* got 1.5"),
         (PAIRS, {"epochs": 0}, "epochs: expected an integer of at least 1, got 0"),
         (PAIRS, {"batch_size": True}, "batch_size"),
         (PAIRS, {"lr": -1.0}, "lr: expected a finite number of at least 0, got -1.0"),
@@ -193,68 +197,3 @@ def test_a_network_whose_head_cannot_be_told() -> None:
     assert net.w.abs().sum() > 0
     with pytest.raises(InputError):  # a rate of its own needs a head
         training.fit(net, PAIRS, epochs=1, head_lr=0.1)
-
-
-TRAIN = """
-import os, torch
-from torch import nn
-from torch.utils.data import TensorDataset
-from convzoo import training
-
-torch.manual_seed(0)
-net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)).double()
-x = torch.randn(27, 1, 6, 6, dtype=torch.float64)
-data = TensorDataset(x, torch.arange(27) % 3)
-history = training.fit(net, data, data, epochs=3, batch_size=8, lr=0.01, cpu=True)
-result = training.evaluate(net, data, batch_size=10, cpu=True)
-few = training.evaluate(net, TensorDataset(x[:1], torch.zeros(1, dtype=torch.long)), cpu=True)
-rank = os.environ.get("RANK", "alone")
-torch.save((net.state_dict(), [r.val_loss for r in history.epochs], [r.train_loss for r in
-    history.epochs], result.to_dict(), few.samples), f"{rank}.pt")
-"""
-LEAVE = """
-if torch.distributed.is_initialized():
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
-os._exit(0)  # gloo's threads may still abort a regular exit
-"""
-
-
-def test_two_processes_do_what_one_does(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", TRAIN + LEAVE],
-            env={
-                **os.environ,
-                **shared,
-                "OMP_NUM_THREADS": "1",
-                "ACCELERATE_USE_CPU": "true",
-                "RANK": rank,
-                "LOCAL_RANK": rank,
-            },
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
-    exec(TRAIN, {})
-    for process in running:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors[-3000:]
-    alone, first, second = (torch.load(f"{r}.pt") for r in ("alone", "0", "1"))
-    for weights in (first[0], second[0]):
-        for key, value in alone[0].items():
-            torch.testing.assert_close(weights[key], value, rtol=1e-10, atol=1e-10)
-    for i in (1, 2):
-        assert first[i] == pytest.approx(alone[i])
-        assert second[i] == pytest.approx(alone[i])
-    for result in (first[3], second[3]):
-        assert result["samples"] == 27
-        assert result["confusion"] == alone[3]["confusion"]
-        assert result["loss"] == pytest.approx(alone[3]["loss"])
-    assert alone[4] == first[4] == second[4] == 1

@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from contract_nets import ARCHITECTURES
 from convzoo._heads import DropoutLinear
 from convzoo.by_name import create_model
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.models.resnet import BasicBlock, ResNet
-from convzoo.registry import MODELS
 from convzoo.transfer import find_heads, freeze, replace_head, report, unfreeze
 
-FIRSTS = list({info.family: name for name, info in reversed(MODELS.items())}.values())
+FIRSTS = list({info.family: name for name, info in reversed(ARCHITECTURES.items())}.values())
 
 
 def small(num_classes: int = 4) -> ResNet:

@@ -7,10 +7,10 @@ import torch
 import torchvision
 from torch import nn
 
+from contract_nets import CLASSES, images
 from convzoo._classifier import Classifier
 from convzoo.by_name import create_model
 from convzoo.errors import InputError
-from convzoo.registry import MODELS
 from convzoo.transfer import freeze, param_groups, replace_head, report, unfreeze
 
 
@@ -18,49 +18,41 @@ def on_meta(name: str, **options: object) -> Classifier:
     return create_model(name, device="meta", **options)
 
 
-def first_of_each_class() -> list[str]:
-    names: dict[type[Classifier], str] = {}
-    for name in MODELS:
-        names.setdefault(type(on_meta(name)), name)
-    return list(names.values())
-
-
 def frozen(net: nn.Module) -> set[str]:
     return {name for name, p in net.named_parameters() if not p.requires_grad}
 
 
-# How many parameters each stage holds, in order, counted from the networks' definitions: a layer
-# has two, a convolution with batch normalisation three. A pooling without weights has none.
-PARAMETERS = {
-    "alexnet": [2, 0, 2, 0, 2, 2, 2, 0],
-    "alexnet_2012": [2, 0, 2, 0, 2, 2, 2, 0],
-    "vgg11": [2, 2, 4, 4, 4],
-    # An Inception module is six convolutions.
-    "googlenet": [3, 6, 36, 90, 36],
-    "inception_v3": [9, 6, 63, 132, 72],
-    "lenet5": [2, 0, 2, 0],
-    "lenet5_1998": [2, 2, 2, 2, 2],
-    "linear_classifier": [0],
-    "mlp": [4],
-    "mnist_cnn": [2, 0],
-    "resnet18": [3, 12, 15, 15, 15],
-    "preact_resnet50": [3, 26, 37, 55, 28],
-}
+def running_in_each_stage(net: Classifier) -> list[set[str]]:
+    """The parameters of what runs after the module of the stage before, up to and with its own."""
+    ran: list[set[str]] = [set()]
+    ends = {stage.module for stage in net.stages}
+
+    def hook(path: str, module: nn.Module) -> None:
+        ran[-1].update(f"{path}.{name}" for name, _ in module.named_parameters(recurse=False))
+        if path in ends:
+            ran.append(set())
+
+    for path, module in net.named_modules():
+        module.register_forward_hook(lambda m, *_, path=path: hook(path, m))
+    net.eval()(images(net))
+    return ran[:-1]
 
 
-@pytest.mark.parametrize("name", first_of_each_class())
+@pytest.mark.parametrize("name", CLASSES)
 def test_every_stage_of_every_class_freezes_and_thaws_its_layers(name: str) -> None:
     so_far: set[str] = set()
-    for stage, count in zip(on_meta(name).stages, PARAMETERS[name], strict=True):
+    for stage, layers in zip(
+        on_meta(name).stages, running_in_each_stage(on_meta(name)), strict=True
+    ):
         net = on_meta(name)
-        if count == 0:
+        if not layers:
             for act in (freeze, unfreeze):
                 with pytest.raises(InputError, match=f"part: '{stage.name}' of .* no parameters"):
                     act(net, stage.name)
             assert frozen(net) == set()
         else:
             own = frozen(freeze(net, stage.name))
-            assert len(own) == count
+            assert own == layers
             assert not own & so_far  # no parameter is in two stages
             so_far |= own
             thawed = unfreeze(freeze(on_meta(name)), stage.name)
@@ -76,7 +68,7 @@ def test_every_stage_of_every_class_freezes_and_thaws_its_layers(name: str) -> N
                 freeze(net, f"up_to:{stage.name}")
 
 
-@pytest.mark.parametrize("name", first_of_each_class())
+@pytest.mark.parametrize("name", CLASSES)
 def test_stages_are_the_blocks_of_param_groups(name: str) -> None:
     for stage in on_meta(name).stages:
         net = on_meta(name)

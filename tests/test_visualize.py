@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+import processes
 from convzoo.errors import InputError
 from convzoo.training import EpochRecord, Evaluation, History
 from convzoo.visualize import confusion_matrix, learning_curve
@@ -79,7 +79,8 @@ def test_pyplot_is_not_touched(tmp_path: Path) -> None:
         "confusion_matrix(Evaluation(1, 0., 1., None, ((1,),), ('a',)), 'a.png');"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    done = processes.run([sys.executable, "-c", code], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 30])
@@ -93,3 +94,11 @@ def test_long_names_of_phases_do_not_squeeze_the_axes(tmp_path: Path, epochs: in
 
 def test_one_epoch_of_one_phase_can_be_drawn(tmp_path: Path) -> None:
     learning_curve([history(0.9)], tmp_path / "curve.png", phases=["head only", "everything"])
+
+
+def test_the_names_of_phases_are_in_the_picture() -> None:
+    figure = learning_curve([history(0.9), history(0.8)], phases=["head only", "everything"])
+    figure.canvas.draw()
+    for axes in figure.axes:
+        assert [text.get_text() for text in axes.texts] == ["head only", "everything"]
+        assert all(text.get_window_extent().y1 <= figure.bbox.y1 for text in axes.texts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import subprocess
 import sys
 import venv
 import zipfile
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
+import processes
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,7 +44,7 @@ def link_distribution(name: str, target: Path) -> None:
 def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
-    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = processes.run(build, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = folder.glob("*.whl")
     venv.create(folder / "venv", with_pip=False)
@@ -57,9 +58,7 @@ def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(python: Path, code: str, cwd: Path) -> str:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "COV_"))}
-    done = subprocess.run(
-        [python, "-c", code], cwd=cwd, env=clean, capture_output=True, text=True, check=False
-    )
+    done = processes.run([python, "-c", code], cwd=cwd, env=clean)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -147,6 +147,10 @@ if TYPE_CHECKING:
         visualize as visualize,
         weights as weights,
     )
+    from convzoo._summary import (
+        Summary as Summary,
+        summary as summary,
+    )
     from convzoo.hub import (
         fetch as fetch,
         push as push,
@@ -158,10 +162,6 @@ if TYPE_CHECKING:
     )
     from convzoo.labels import (
         map_labels as map_labels,
-    )
-    from convzoo._summary import (
-        Summary as Summary,
-        summary as summary,
     )
     from convzoo.layers import (
         DropConnectConv2d as DropConnectConv2d,

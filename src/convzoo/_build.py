@@ -17,7 +17,7 @@ import torch
 
 from convzoo._checks import check_count
 from convzoo._contract import Contract
-from convzoo._meta import OnMeta
+from convzoo._meta_device import OnMeta
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.layers import DropBlockConfig
 from convzoo.registry import ModelInfo

@@ -66,6 +66,8 @@ def learning_curve(
         # Half an epoch to each side: room for one epoch alone, and for the names of the phases.
         axes.set_xlim(0.5, len(records) + 0.5)
         axes.grid(visible=True, alpha=0.3)
+        if phases:
+            axes.set_title(" ", fontsize="small")  # room above the axes for their names
         start = 0
         for number, one in enumerate(histories):
             if start:

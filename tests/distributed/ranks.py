@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from filelock import FileLock
+
+from processes import started
 
 WORKERS = Path(__file__).parent / "workers"
 
@@ -45,16 +47,13 @@ def start(
     )
     command = [sys.executable, str(WORKERS / worker), str(folder), *arguments]
     errors = [folder / f"{worker}.{rank}.err" for rank in range(processes)]  # pipes may fill up
-    started = []
-    for rank, path in enumerate(errors):
-        with path.open("w") as file:
+    with ExitStack() as stack:
+        running = []
+        for rank, path in enumerate(errors):
             env_of_rank = shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            started.append(subprocess.Popen(command, env=env_of_rank, stderr=file))
-    try:
-        statuses = [process.wait(timeout=400) for process in started]
-    finally:
-        for process in started:
-            process.kill()
+            file = stack.enter_context(path.open("w"))
+            running.append(stack.enter_context(started(command, env=env_of_rank, stderr=file)))
+        statuses = [process.wait(timeout=400) for process in running]
     return [(status, path.read_text()) for status, path in zip(statuses, errors, strict=True)]
 
 

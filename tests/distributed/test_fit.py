@@ -34,11 +34,12 @@ def assert_equal(ours: dict[str, Any], one: dict[str, Any], tolerance: float) ->
     for mine, theirs in zip(ours["losses"], one["losses"], strict=True):
         assert mine == pytest.approx(theirs, rel=max(tolerance, 1e-6))
     assert ours["result"]["samples"] == 27
+    assert ours["result"]["loss"] == pytest.approx(one["result"]["loss"])
     assert ours["result"]["confusion"] == one["result"]["confusion"]
 
 
 @pytest.mark.parametrize("form", ["copies", "shares"])
-@pytest.mark.parametrize("case", ["lenet5", "accumulated", "frozen", "whole", "resumed"])
+@pytest.mark.parametrize("case", ["lenet5", "accumulated", "foreign", "frozen", "whole", "resumed"])
 def test_two_processes_end_with_the_weights_of_one(alone, two, form: str, case: str) -> None:
     for rank in two:
         assert_equal(rank[form][case], alone[case], 1e-10)
@@ -100,6 +101,7 @@ def test_processes_give_up_together_where_one_diverges(two) -> None:
         assert epochs == 1
 
 
+@pytest.mark.long
 def test_four_processes_end_with_the_weights_of_one(alone, tmp_path: Path) -> None:
     for rank in run("training.py", tmp_path, 4, "few"):
         for form in ("copies", "shares"):

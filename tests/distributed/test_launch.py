@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from PIL import Image
 from ranks import environment, free_port, run, start
 
 import convzoo
+import processes
 from hub_helpers import REPO
 from hub_server import HubServer
 
@@ -45,9 +45,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def launch(launcher: list[str], *arguments: str | Path, **env: str) -> subprocess.CompletedProcess:
     port = ["--master-port" if "torch" in launcher[1] else "--main_process_port", str(free_port())]
     command = [sys.executable, *launcher, *port, "-m", "convzoo", *map(str, arguments)]
-    return subprocess.run(
-        command, env=environment(**env), capture_output=True, text=True, timeout=400
-    )
+    return processes.run(command, env=environment(**env))
 
 
 def quick(images: Path, out: Path, *more: str) -> list[str | Path]:
@@ -82,13 +80,13 @@ def test_accelerate_launch(images: Path, tmp_path: Path, form: list[str]) -> Non
     assert ("processes: 2, each with a copy of the network" in ended.stdout) != share
 
 
+@pytest.mark.long
 def test_launches_end_with_0(images: Path, tmp_path: Path) -> None:
-    launches = 20 if "CONVZOO_LONG" in os.environ else 1
     ended = [
         launch(TORCHRUN, *quick(images, tmp_path / "out", "--head-epochs", "0", "-q")).returncode
-        for _ in range(launches)
+        for _ in range(20)
     ]
-    assert ended == [0] * launches
+    assert ended == [0] * 20
 
 
 def test_weights_are_downloaded_once(

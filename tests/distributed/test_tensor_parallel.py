@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -41,6 +40,7 @@ def test_twenty_steps_on_real_images_are_one_processes(two) -> None:
     assert first["state"] < 1e-3
 
 
+@pytest.mark.long
 def test_two_replicas_of_two_towers(tmp_path: Path) -> None:
     ranks = run("towers.py", tmp_path, 4, "4", "narrow")
     for rank in ranks:
@@ -49,7 +49,7 @@ def test_two_replicas_of_two_towers(tmp_path: Path) -> None:
     assert ranks[0]["state"] < 1e-3
 
 
-@pytest.mark.skipif("CONVZOO_LONG" not in os.environ, reason="two minutes; set CONVZOO_LONG=1")
+@pytest.mark.long  # two minutes
 def test_the_same_in_the_papers_size(tmp_path: Path) -> None:
     first, second = run("towers.py", tmp_path, 2, "20", "wide")
     assert first["numbers of one"] == 56_909_194  # 60,965,224 less 990 classes

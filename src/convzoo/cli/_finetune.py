@@ -135,7 +135,7 @@ def finetune(**given: object) -> None:
 
     DATA is a folder with one subfolder a class, with or without train/val/test folders around
     them; without it the bundled handwritten digits are taken. First the new head trains while the
-    rest is frozen, then the network. Of each phase the epoch with the best validation accuracy is
+    rest is frozen, then the network. The epoch with the best validation accuracy of both phases is
     kept.
 
     Ctrl-C keeps the best network so far. Runs on several processes under `torchrun` or

@@ -10,8 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from convzoo import by_name, datasets, hub, transfer, weights
+from convzoo._checks import check_count
 from convzoo._classifier import Classifier
 from convzoo.cli._console import bars_wanted, checking, columns, is_main_process, speaker, warn
 from convzoo.cli._errors import INTERRUPTED, Stop
@@ -49,6 +51,16 @@ class _Phase:
     lr: float
 
 
+@dataclass(frozen=True)
+class _Best:
+    """The network of the phase that validated best, as its best epoch left it."""
+
+    phase: str
+    accuracy: float
+    loss: float
+    weights: dict[str, Tensor]
+
+
 class _Job:
     """One run of `convzoo finetune`."""
 
@@ -65,6 +77,7 @@ class _Job:
         self.judge = self.data.test or self.data.val
         self.judge_name = "test" if self.data.test else "validation"
         self.histories: list[History] = []
+        self.best: _Best | None = None
         self.results: list[tuple[str, Evaluation]] = []
 
     def __call__(self) -> None:
@@ -92,17 +105,18 @@ class _Job:
                 self.say(f"training, {phase.name}: {_epochs(phase.epochs)}")
                 done.append(phase.name)
                 self._train(net, phase)
-                self._score(f"after training, {phase.name}", net)
+                self._score(_after(phase.name), net)
         except TrainingInterrupted as interrupted:
-            self.histories.append(interrupted.history)
-            if not any(history.epochs for history in self.histories):
+            self._judge(net, done[-1], interrupted.history)
+            if self.best is None:
                 self.say("Interrupted before the first epoch was done; nothing to keep.")
                 raise Stop(INTERRUPTED) from None
-            self._keep(net, done)
+            self._keep(net, done, self.best)
             self.say(f"Interrupted; the best network so far is in {options.out}")
             raise Stop(INTERRUPTED) from None
-        self._keep(net, done)
-        self._report()
+        if self.best is not None:
+            self._keep(net, done, self.best)
+            self._report(self.best)
 
     def _read(self) -> Splits:
         options = self.options
@@ -137,6 +151,7 @@ class _Job:
         """The network with its new head, and where its weights come from."""
         options = self.options
         name = options.model or ("cifar_resnet20" if options.data is None else "resnet18")
+        check_count("--seed", options.seed, least=-(2**63), most=2**63 - 1)
         torch.manual_seed(options.seed)
         if name not in MODELS and (Path(name).exists() or name.startswith("hf-hub:")):
             if options.weights is not None:
@@ -201,7 +216,20 @@ class _Job:
             on_epoch=None if quiet else lambda record: self.say(f"  {record}"),
         )
         if not quiet:
-            self.histories.append(history)
+            self._judge(net, phase.name, history)
+
+    def _judge(self, net: Classifier, phase: str, history: History) -> None:
+        """Take note of a phase, and hold on to its network if none before validated better."""
+        self.histories.append(history)
+        record = history.best
+        if record is None or record.val_accuracy is None or record.val_loss is None:
+            return
+        best = self.best
+        if best is None or (record.val_accuracy, -record.val_loss) > (best.accuracy, -best.loss):
+            state = {
+                key: value.detach().to("cpu", copy=True) for key, value in net.state_dict().items()
+            }
+            self.best = _Best(phase, record.val_accuracy, record.val_loss, state)
 
     def _augmentation(self, net: Classifier) -> ImageTransform | None:
         preset: Preset | None = net.preset
@@ -247,53 +275,62 @@ class _Job:
             return self.options.head_lr
         return 0.1 if self.options.data is None else 0.01
 
-    def _keep(self, net: Classifier, phases: list[str]) -> None:
-        """Write model, records and pictures; what a resumed run would need goes."""
+    def _keep(self, net: Classifier, phases: list[str], best: _Best) -> None:
+        """Write the best model, records and pictures."""
         options = self.options
+        net.load_state_dict(best.weights)
         if not is_main_process():
             return
-        name, result = self.results[-1]
+        name = _after(best.phase)
+        result = dict(self.results).get(name)  # none of a phase that was interrupted
         hub.save(
             net,
             options.out,
             dataset=options.data or "Optical Recognition of Handwritten Digits",
-            metrics={f"top1_{self.judge_name}": result.top1},
+            metrics={} if result is None else {f"top1_{self.judge_name}": result.top1},
         )
         if self.pictures:
             learning_curve(self.histories, options.out / "learning_curve.png", phases=phases)
-            confusion_matrix(
-                result, options.out / "confusion_matrix.png", title=f"{name}: {result.top1:.2%}"
-            )
+            if result is not None:
+                title = f"{name}: {result.top1:.2%}"
+                confusion_matrix(result, options.out / "confusion_matrix.png", title=title)
         records = {
+            "kept": best.phase,
             "histories": [history.to_dict() for history in self.histories],
             "results": {name: result.to_dict() for name, result in self.results},
         }
         (options.out / "history.json").write_text(json.dumps(records, indent=2) + "\n", "utf-8")
 
-    def _report(self) -> None:
+    def _report(self, best: _Best) -> None:
         options = self.options
         if not is_main_process():
             return
         shutil.rmtree(options.out / "checkpoint", ignore_errors=True)
-        _, last = self.results[-1]
-        rows = [(name, f"{result.top1:8.2%}") for name, result in self.results]
-        self.say(f"\naccuracy on {last.samples} {self.judge_name} images\n{columns(rows)}\n")
-        self.say(str(last))
+        result = dict(self.results)[_after(best.phase)]
+        rows = [(name, f"{scored.top1:8.2%}") for name, scored in self.results]
+        self.say(f"\naccuracy on {result.samples} {self.judge_name} images\n{columns(rows)}\n")
+        self.say(f"kept: {best.phase}, {best.accuracy:.2%} of the validation images")
+        self.say(str(result))
         self.say(f"\nsaved: {options.out}; loaded back, it says")
         predictor = Predictor(str(options.out), top_k=1)
         images = self.judge.subset(_some(len(self.judge)))
-        for (_, target), (best,) in zip(
+        for (_, target), (guess,) in zip(
             images, predictor.batch(image for image, _ in images), strict=True
         ):
             truth = images.classes[target]
-            mark = "" if best.label == truth else "   (wrong)"
-            self.say(f"  a {truth!r} is a {best.label!r} with {best.probability:.1%}{mark}")
+            mark = "" if guess.label == truth else "   (wrong)"
+            self.say(f"  a {truth!r} is a {guess.label!r} with {guess.probability:.1%}{mark}")
         self.say(f"try: convzoo predict {options.out} IMAGE")
 
     def _workers(self) -> int:
         if self.options.workers is not None:
             return self.options.workers
         return 0 if self.options.data is None else min(4, os.cpu_count() or 1)
+
+
+def _after(phase: str) -> str:
+    """What the results call the network that a phase left."""
+    return f"after training, {phase}"
 
 
 def _epochs(count: int) -> str:

@@ -20,7 +20,7 @@ import torch
 from convzoo import layouts
 from convzoo._build import empty, option_names, own_options, place
 from convzoo._contract import Contract
-from convzoo._meta import garbage_collection_paused
+from convzoo._meta_device import garbage_collection_paused
 from convzoo.errors import ConvzooError, InputError, UnknownNameError, WeightsError
 from convzoo.hub._cache import Verify
 from convzoo.hub._card import CardInfo, model_card, provenance

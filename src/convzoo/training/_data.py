@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from convzoo._checks import check_count
 from convzoo.errors import InputError
 
 
@@ -152,6 +153,7 @@ def eval_loader(
 ) -> DataLoader[Any]:
     """Batches in order, the last one as small as it comes."""
     size = -(-min(batch_size, len(cast("Sized", data))) // processes) * processes
+    num_workers = check_count("num_workers", num_workers, least=0)
     return DataLoader(data, batch_size=size, num_workers=num_workers)
 
 

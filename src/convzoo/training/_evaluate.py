@@ -87,7 +87,9 @@ def evaluate(
             )
         )
         try:
-            return score(acc, model, loader, labels=labels or _labels(net), progress=progress)
+            return score(
+                acc, model, loader, labels=labels or getattr(net, "labels", None), progress=progress
+            )
         finally:
             unwrap(acc, model, forward)
 
@@ -193,8 +195,3 @@ def progress_bar(
 
     bar: Iterable[tuple[Tensor, Tensor]] = tqdm(loader, desc=text, leave=False, unit="batch")
     return bar
-
-
-def _labels(net: nn.Module) -> Sequence[str] | None:
-    labels: Sequence[str] | None = getattr(net, "labels", None)
-    return labels

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
+from numbers import Real
 from pathlib import Path
 
 from torch import nn
@@ -123,7 +124,7 @@ def fit(
             `accelerate launch` was told, else full precision.
         gradient_accumulation: Parts in which a step's batch goes through the network one after
             the other, to save memory. Batch normalisation sees the parts.
-        max_grad_norm: Scales the gradient down to this norm where it is larger.
+        max_grad_norm: Scales the gradient down to this norm, above 0, where it is larger.
         sharded: Whether several processes share out weights, gradients and optimizer state, stage
             by stage (PyTorch's FSDP2), instead of each holding all of them; None does what
             `accelerate launch` was told. One process holds all in any case.
@@ -167,6 +168,21 @@ def fit(
         raise InputError("early_stopping: needs a validation set, got val=None")
     if resume and checkpoint is None:
         raise InputError("resume: needs a checkpoint folder, got checkpoint=None")
+    if not isinstance(early_stopping, EarlyStopping | None):
+        raise InputError(
+            f"early_stopping: expected EarlyStopping(patience), got {early_stopping!r:.80}"
+        )
+    if max_grad_norm is not None and (
+        not isinstance(max_grad_norm, Real)
+        or isinstance(max_grad_norm, bool)
+        or not max_grad_norm > 0
+    ):
+        raise InputError(
+            f"max_grad_norm: expected a number above 0, or None for no limit, got {max_grad_norm!r}"
+        )
+    num_workers = check_count("num_workers", num_workers, least=0)
+    # What torch's generators take, with room for the number of the epoch.
+    seed = check_count("seed", seed, least=-(2**63), most=2**63 - 1)
     require_train_extra()
     classes = number_of_classes(net)
     train_data = Prepared(

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from convzoo.errors import CheckpointError, ConvzooError
 from convzoo.layers import DropBlockSchedule
-from convzoo.training import _state
+from convzoo.training import _checkpoint
 from convzoo.training._accelerator import seed_all
 from convzoo.training._data import EpochSampler
 from convzoo.training._early_stopping import EarlyStopping
@@ -191,7 +191,7 @@ class Run:
                 for name, value in self.replica.net.state_dict().items()
             }
             if self.checkpoint is not None and self.acc.is_main_process:
-                _state.save_best(self.replica.net, self.checkpoint)
+                _checkpoint.save_best(self.replica.net, self.checkpoint)
         if self.early_stopping is not None and self.early_stopping.step(key[0]):
             self.stopped = "early"
 
@@ -205,7 +205,7 @@ class Run:
         optimizer = self.replica.optimizer_state(self.optimizer)
         if self.acc.is_main_process:
             scaler = self.acc.scaler
-            _state.save_last(
+            _checkpoint.save_last(
                 {
                     "settings": self.settings,
                     "history": self._history().to_dict(),
@@ -229,7 +229,7 @@ class Run:
     def _load(self) -> None:
         if self.checkpoint is None:
             return
-        state = _state.load_last(self.checkpoint, self.settings)
+        state = _checkpoint.load_last(self.checkpoint, self.settings)
         done = 0 if state is None else len(state["history"]["epochs"])
         found = self.acc.gather(torch.tensor([done], device=self.acc.device)).tolist()
         if len(set(found)) > 1:

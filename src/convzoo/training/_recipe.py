@@ -26,12 +26,12 @@ Schedule = Literal["one_cycle", "cosine", "constant"]
 Loss = Callable[[Any, Tensor], Tensor]
 """From what the network returned in training, and the targets (B,), to a mean loss."""
 
-# Learning rate and weight decay where the user gave none.
-_DEFAULTS: Final[dict[str, tuple[float, float]]] = {
-    "adamw": (1e-3, 1e-2),
-    "adam": (1e-3, 0.0),
-    "sgd": (1e-2, 1e-4),
-    "rmsprop": (1e-3, 0.0),
+# With the learning rate and the weight decay where the user gave none.
+_OPTIMIZERS: Final[dict[str, tuple[Callable[..., Optimizer], float, float]]] = {
+    "adamw": (torch.optim.AdamW, 1e-3, 1e-2),
+    "adam": (torch.optim.Adam, 1e-3, 0.0),
+    "sgd": (functools.partial(torch.optim.SGD, momentum=0.9), 1e-2, 1e-4),
+    "rmsprop": (functools.partial(torch.optim.RMSprop, momentum=0.9), 1e-3, 0.0),
 }
 
 
@@ -52,14 +52,14 @@ def make_optimizer(
                     "pass one or the other"
                 )
         return optimizer
-    if optimizer not in _DEFAULTS:
-        raise UnknownNameError("optimizer", str(optimizer), _DEFAULTS)
+    if optimizer not in _OPTIMIZERS:
+        raise UnknownNameError("optimizer", str(optimizer), _OPTIMIZERS)
     trainable = [parameter for parameter in net.parameters() if parameter.requires_grad]
     if not trainable:
         raise InputError("net: nothing to train: every parameter is frozen")
     from convzoo.transfer import param_groups
 
-    usual_lr, usual_decay = _DEFAULTS[optimizer]
+    make, usual_lr, usual_decay = _OPTIMIZERS[optimizer]
     lr = usual_lr if lr is None else lr
     for name, value in (("lr", lr), ("head_lr", head_lr), ("weight_decay", weight_decay)):
         if value is not None:
@@ -77,13 +77,7 @@ def make_optimizer(
             {"params": [p for p in trainable if p.ndim > 1], "weight_decay": decay},
             {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
         ]
-    if optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr)
-    if optimizer == "adam":
-        return torch.optim.Adam(groups, lr)
-    if optimizer == "rmsprop":
-        return torch.optim.RMSprop(groups, lr, momentum=0.9)
-    return torch.optim.SGD(groups, lr, momentum=0.9)
+    return make(groups, lr)
 
 
 def make_schedule(

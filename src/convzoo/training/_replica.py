@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from convzoo._classifier import Classifier
-from convzoo.transfer._heads import inside
+from convzoo.transfer._find_heads import inside
 from convzoo.transfer._stages import stage_paths
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ Works on every [Classifier][convzoo.Classifier] and on torchvision's and timm's 
 from __future__ import annotations
 
 from convzoo.transfer._features import cached_features, fit_head
+from convzoo.transfer._find_heads import find_heads
 from convzoo.transfer._freeze import freeze, unfreeze
 from convzoo.transfer._groups import ParamGroup, param_groups
-from convzoo.transfer._heads import find_heads
 from convzoo.transfer._replace import replace_head
 from convzoo.transfer._report import Drift, PartReport, State, TransferReport, report
 

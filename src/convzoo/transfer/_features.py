@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from convzoo._checks import check_count
 from convzoo._modes import evaluation, kept_modes
 from convzoo.errors import InputError
-from convzoo.transfer._heads import find_heads, score_width, unwrap
+from convzoo.transfer._find_heads import find_heads, score_width, unwrap
 
 
 def cached_features(

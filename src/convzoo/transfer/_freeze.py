@@ -11,7 +11,7 @@ from torch import nn
 
 from convzoo._classifier import Classifier
 from convzoo.errors import InputError, UnknownNameError
-from convzoo.transfer._heads import find_heads, inside, is_parallel, unwrap
+from convzoo.transfer._find_heads import find_heads, inside, refuse_parallel, unwrap
 from convzoo.transfer._stages import auxiliary, stage_paths
 
 M = TypeVar("M", bound=nn.Module)
@@ -68,7 +68,7 @@ def freeze(net: M, part: str = "backbone") -> M:
         >>> net.layer2.training, net.layer3.training
         (False, True)
     """
-    _refuse_parallel(net)
+    refuse_parallel(net, "freeze the network first, then wrap it")
     apply_freeze(select(unwrap(net), part))
     return net
 
@@ -97,7 +97,7 @@ def unfreeze(net: M, part: str | None = None) -> M:
         >>> net.layer2.training, net.layer3.training
         (False, True)
     """
-    _refuse_parallel(net)
+    refuse_parallel(net, "freeze the network first, then wrap it")
     core = unwrap(net)
     chosen = _whole(core) if part is None else select(core, part)
     for module in chosen.modules:
@@ -245,11 +245,3 @@ def _inside_any(path: str, parts: Sequence[str]) -> bool:
 def _ancestors(path: str) -> list[str]:
     pieces = path.split(".")
     return ["", *(".".join(pieces[:end]) for end in range(1, len(pieces)))] if path else []
-
-
-def _refuse_parallel(net: nn.Module) -> None:
-    if is_parallel(net):
-        raise InputError(
-            f"net: {type(net).__name__} has already registered the parameters it watches; "
-            "freeze the network first, then wrap it"
-        )

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from convzoo._classifier import Classifier
 from convzoo.errors import InputError
-from convzoo.transfer._heads import find_heads, inside, unwrap
+from convzoo.transfer._find_heads import find_heads, inside, unwrap
 from convzoo.transfer._stages import auxiliary, blocks_by_stage
 
 _NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)

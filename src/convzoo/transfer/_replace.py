@@ -11,14 +11,14 @@ from convzoo._checks import check_labels
 from convzoo._classifier import Classifier
 from convzoo._heads import new_head, score_layer
 from convzoo.errors import InputError
-from convzoo.transfer._freeze import apply_freeze, select
-from convzoo.transfer._heads import (
+from convzoo.transfer._find_heads import (
     find_heads,
-    is_parallel,
+    refuse_parallel,
     remember_heads,
     score_width,
     unwrap,
 )
+from convzoo.transfer._freeze import apply_freeze, select
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -65,11 +65,7 @@ def replace_head(
         >>> net.num_classes, [name for name, p in net.named_parameters() if p.requires_grad]
         (3, ['fc.weight', 'fc.bias'])
     """
-    if is_parallel(net):
-        raise InputError(
-            f"net: {type(net).__name__} has already registered the parameters it watches; "
-            "replace the head first, then wrap the network"
-        )
+    refuse_parallel(net, "replace the head first, then wrap the network")
     core = unwrap(net)
     names = check_labels(labels, num_classes, unique=True)
     if isinstance(core, Classifier):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convzoo._classifier import Classifier
-from convzoo.transfer._heads import inside
+from convzoo.transfer._find_heads import inside
 
 
 def blocks_by_stage(net: Classifier, order: Sequence[str], rest: str) -> dict[str, str]:

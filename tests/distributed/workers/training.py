@@ -55,6 +55,12 @@ def resnet() -> nn.Module:
     return convzoo.cifar_resnet20(num_classes=3, in_channels=1, drop_path=0.2, drop_block=0.1)
 
 
+def foreign() -> nn.Module:
+    torch.manual_seed(0)
+    layers = nn.Conv2d(1, 4, 5, stride=9), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)
+    return nn.Sequential(*layers).double()
+
+
 def trained(net: nn.Module, **options: Any) -> dict[str, Any]:
     """What a training left, in every form in which it can be told."""
     images = data(net)
@@ -78,6 +84,7 @@ def trainings(name: str, sharded: bool) -> dict[str, dict[str, Any]]:
         lenet(), sharded=sharded, gradient_accumulation=2, optimizer="sgd"
     )
     found["frozen"] = trained(frozen(), sharded=sharded, epochs=1)
+    found["foreign"] = trained(foreign(), sharded=sharded)
     found["auxiliary heads"] = trained(
         googlenet(), sharded=sharded, epochs=1, batch_size=24, optimizer="sgd"
     )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from convzoo._heads import head_dropout
-from convzoo._meta import OnMeta
+from convzoo._meta_device import OnMeta
 from convzoo.errors import CheckpointError, UnknownNameError
 from convzoo.models.alexnets import AlexNet2012, TowerNorm, alexnet_2012
 from convzoo.presets import Preset

@@ -36,6 +36,14 @@ def is_parallel(net: nn.Module) -> bool:
     return isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel))
 
 
+def refuse_parallel(net: nn.Module, advice: str) -> None:
+    """Refuse a data-parallel wrapper, saying what to do instead."""
+    if is_parallel(net):
+        raise InputError(
+            f"net: {type(net).__name__} has already registered the parameters it watches; {advice}"
+        )
+
+
 def find_heads(net: nn.Module, head: str | Sequence[str] | None = None) -> tuple[str, ...]:
     """Paths of the layers that give the class scores, the main one first.
 
