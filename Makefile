@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint types docs wheel clean
+.PHONY: demo test test-all lint types generated docs wheel clean
 
 # An extra is installed once; pyproject.toml's change installs it again.
 $(VENV)/.installed-%: pyproject.toml
@@ -32,6 +32,13 @@ types: $(VENV)/.installed-dev
 	@rm -rf $(VENV)/verify && mkdir $(VENV)/verify && cp -r src/convzoo $(VENV)/verify/
 	cd $(VENV)/verify && PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=. \
 		basedpyright --verifytypes convzoo --ignoreexternal
+	@# What a user's lines are to both checkers.
+	$(BIN)/mypy --strict tests/typed/users.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" basedpyright --level error tests/typed/users.py
+
+# What only text can tell a type checker: tags and names, from the catalogue and the registry.
+generated: $(VENV)/.installed-dev
+	$(BIN)/python tests/generate_types.py
 
 docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -26,7 +26,7 @@ from convzoo._construct import (
 from convzoo._contract import (
     Stage as Stage,
 )
-from convzoo._lazy import exported as _exported, lazy as _lazy
+from convzoo._lazy import exported as _exported, lazy as _attributes
 from convzoo.by_name import (
     create_model as create_model,
     list_models as list_models,
@@ -221,7 +221,7 @@ else:
         ],
         "convzoo.weights": ["WeightsInfo", "list_weights", "weights_info"],
     }
-    __getattr__ = _lazy(
+    __getattr__ = _attributes(
         __name__,
         _names,
         ["datasets", "hub", "inference", "labels", "training", "transfer", "visualize", "weights"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convzoo._lazy import lazy as _lazy
+from convzoo._lazy import lazy as _attributes
 from convzoo.layers.dropblock import (
     DropBlock1d,
     DropBlock2d,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from convzoo.layers.dropconnect_swap import apply_drop_connect, remove_drop_connect
     from convzoo.layers.monte_carlo_dropout import MCDropout, mc_dropout
 else:  # no network is built with these, so they wait until they are asked for
-    __getattr__ = _lazy(
+    __getattr__ = _attributes(
         __name__,
         {
             "convzoo.layers.dropconnect": [

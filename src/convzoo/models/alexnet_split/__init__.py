@@ -1,7 +1,7 @@
 """AlexNet split as in 2012: a tower on each of two devices, or in each of two processes.
 
 Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks",
-2012. Both forms are the same function as [alexnet_2012][convzoo.alexnet_2012] and share the
+2012. Both forms are the same function as `alexnet_2012` and share the
 weights' names, so that what one of them learned the others can go on with.
 """
 
