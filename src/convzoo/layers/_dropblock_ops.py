@@ -111,17 +111,26 @@ def _fill_blocks(
         cells.index_fill_(0, (some[:, None] + offsets).flatten(), value)
 
 
+def _room(x: Tensor, stride: Sequence[int]) -> Tensor:
+    """An empty dense tensor that lies as `x` does; as `stride` says if `x` is an expanded one."""
+    if 0 not in x.stride():
+        return torch.empty_like(x)
+    axes = sorted(range(x.dim()), key=lambda i: stride[i], reverse=True)
+    return x.new_empty([x.shape[i] for i in axes]).permute([axes.index(i) for i in range(x.dim())])
+
+
 @torch.library.custom_op(
     "convzoo::drop_block",
     mutates_args=(),
-    schema="(Tensor x, Tensor seed, Tensor gamma, Tensor? scale, SymInt[] block, "
-    "bool per_sample) -> (Tensor, Tensor)",
+    schema="(Tensor x, Tensor seed, Tensor gamma, Tensor? scale, SymInt[] stride, "
+    "SymInt[] block, bool per_sample) -> (Tensor, Tensor)",
 )
 def _drop_blocks(
     x: Tensor,
     seed: Tensor,
     gamma: Tensor,
     scale: Tensor | None,
+    stride: Sequence[int],
     block: Sequence[int],
     per_sample: bool,
 ) -> tuple[Tensor, Tensor]:
@@ -137,7 +146,7 @@ def _drop_blocks(
         # Row by row: count_nonzero over an axis is an order of magnitude slower.
         kept = rows.shape[1] - torch.stack([row.count_nonzero() for row in rows])
         scale = _scale(rows.shape[1], kept)
-    y = torch.empty_like(x)
+    y = _room(x, stride)
     if len(scale) == 1:
         torch.mul(x, float(scale), out=y)
     else:
@@ -151,9 +160,9 @@ def _drop_blocks(
 
 @_drop_blocks.register_fake
 def _(x: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
-    *_, per_sample = settings
+    *_, stride, _, per_sample = settings
     rows = x.shape[0] if per_sample else 1
-    return torch.empty_like(x), x.new_empty(rows, dtype=torch.float32)
+    return _room(x, stride), x.new_empty(rows, dtype=torch.float32)
 
 
 _drop_blocks.register_vmap(by_slices(_drop_blocks))
@@ -171,7 +180,7 @@ class _DropBlocks(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        _, seed, gamma, _, ctx.block, ctx.per_sample = inputs
+        _, seed, gamma, _, ctx.stride, ctx.block, ctx.per_sample = inputs
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(seed, gamma, output[1])
 
@@ -179,8 +188,9 @@ class _DropBlocks(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         # y is linear in x, with a diagonal matrix: the gradient takes the same road, and only
         # three scalars are kept for it.
-        grad, _ = _DropBlocks.apply(grads[0], *ctx.saved_tensors, ctx.block, ctx.per_sample)
-        return grad, None, None, None, None, None
+        settings = (ctx.stride, ctx.block, ctx.per_sample)
+        grad, _ = _DropBlocks.apply(grads[0], *ctx.saved_tensors, *settings)
+        return grad, None, None, None, None, None, None
 
 
 # Dense: any device ----------------------------------------------------------------------------
@@ -274,6 +284,7 @@ def drop_blocks(
     gamma = _gamma(rate, size, block, calibrated, x.device)
     if x.device.type == "cpu" and per_channel:
         y: Tensor
-        y, _ = _DropBlocks.apply(x, draw_seed(generator), gamma, None, block, per_sample)
+        settings = (list(x.stride()), block, per_sample)
+        y, _ = _DropBlocks.apply(x, draw_seed(generator), gamma, None, *settings)
         return y
     return _dense(x, gamma, block, per_channel, per_sample, generator)
