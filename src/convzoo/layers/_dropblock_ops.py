@@ -82,20 +82,15 @@ def seed_rate(
 
 def _seed_coordinates(
     seed: Tensor, shape: Sequence[int], block: Sequence[int], gamma: float
-) -> list[Tensor]:
+) -> tuple[Tensor, ...]:
     """Draw the seeds of a mask of `shape` (B, C, *size): one int64 vector for each axis."""
     valid = [*shape[:2], *(s - b + 1 for s, b in zip(shape[2:], block, strict=True))]
     flat = sparse_positions(math.prod(valid), gamma, generator_from(seed, torch.device("cpu")))
-    coordinates: list[Tensor] = []
-    for length in reversed(valid):
-        rest = flat.div(length, rounding_mode="floor")
-        coordinates.append(flat - rest * length)
-        flat = rest
-    return coordinates[::-1]
+    return torch.unravel_index(flat, valid)
 
 
 def _fill_blocks(
-    target: Tensor, coordinates: list[Tensor], block: Sequence[int], value: float
+    target: Tensor, coordinates: tuple[Tensor, ...], block: Sequence[int], value: float
 ) -> None:
     """Write `value` into every block of the dense tensor `target` (B, C, *size)."""
     strides = target.stride()
@@ -109,6 +104,17 @@ def _fill_blocks(
     cells = target.as_strided((target.numel(),), (1,))
     for some in torch.split(corners, max(1, _CHUNK // len(offsets))):
         cells.index_fill_(0, (some[:, None] + offsets).flatten(), value)
+
+
+def _sparse_scale(
+    shape: Sequence[int], coordinates: tuple[Tensor, ...], block: Sequence[int], per_sample: bool
+) -> Tensor:
+    dropped = torch.zeros(shape, dtype=torch.uint8)
+    _fill_blocks(dropped, coordinates, block, 1)
+    rows = dropped.view(shape[0] if per_sample else 1, -1)
+    # Row by row: count_nonzero over an axis is an order of magnitude slower.
+    kept = rows.shape[1] - torch.stack([row.count_nonzero() for row in rows])
+    return _scale(rows.shape[1], kept)
 
 
 def _room(x: Tensor, stride: Sequence[int]) -> Tensor:
@@ -139,13 +145,7 @@ def _drop_blocks(
     Returns the scale too, cells over kept cells, `(B,)` or `(1,)`: backward knows it already.
     """
     corners = _seed_coordinates(seed, x.shape, block, float(gamma))
-    if scale is None:
-        dropped = torch.zeros(x.shape, dtype=torch.uint8)
-        _fill_blocks(dropped, corners, block, 1)
-        rows = dropped.view(x.shape[0] if per_sample else 1, -1)
-        # Row by row: count_nonzero over an axis is an order of magnitude slower.
-        kept = rows.shape[1] - torch.stack([row.count_nonzero() for row in rows])
-        scale = _scale(rows.shape[1], kept)
+    scale = _sparse_scale(x.shape, corners, block, per_sample) if scale is None else scale.clone()
     y = _room(x, stride)
     if len(scale) == 1:
         torch.mul(x, float(scale), out=y)
@@ -155,7 +155,7 @@ def _drop_blocks(
     # Seeds are drawn in the order of the axes, not of the memory: a gradient in another memory
     # format meets the same mask.
     _fill_blocks(y, corners, block, 0)
-    return y, scale.clone()
+    return y, scale
 
 
 @_drop_blocks.register_fake

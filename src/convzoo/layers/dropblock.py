@@ -337,13 +337,8 @@ class DropBlockConfig:
 
     def layer(self, scale: float = 1.0) -> DropBlock2d:
         """Make a layer that drops `scale * drop_prob`."""
-        return DropBlock2d(
-            self.drop_prob * scale,
-            self.block_size,
-            per_channel=self.per_channel,
-            normalise=self.normalise,
-            calibrated=self.calibrated,
-        )
+        options = dataclasses.asdict(self)
+        return DropBlock2d(options.pop("drop_prob") * scale, **options)
 
 
 def _per_axis(block_size: int | Sequence[int], dims: int) -> tuple[int, ...]:
