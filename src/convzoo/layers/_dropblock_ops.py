@@ -10,10 +10,11 @@ elementwise operations, which compilers fuse.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,30 +27,24 @@ from convzoo.layers._rng import (
     uniform,
 )
 
+Normalise = Literal["batch", "sample"]
+"""Over which cells the mean scale of 1 is kept: the whole batch (official code) or each
+sample, which then does not depend on the rest of its batch."""
+
 _CHUNK = 1 << 19  # indices at a time: 4 MB, so that they stay in the cache
-
-
-def paper_gamma(drop_prob: float, size: Sequence[int], block: Sequence[int]) -> float:
-    """Rate of seeds in the paper: `drop_prob` over the block's and the valid region's area."""
-    gamma = drop_prob
-    for s, b in zip(size, block, strict=True):
-        gamma = gamma * s / (b * (s - b + 1))
-    return gamma
 
 
 @functools.lru_cache(maxsize=64)
 def _cover_counts(size: tuple[int, ...], block: tuple[int, ...]) -> tuple[tuple[int, float], ...]:
     """How many seed positions can drop a cell, and which fraction of the cells has that many."""
-    counts = Counter({1: 1})
-    for s, b in zip(size, block, strict=True):
-        axis = Counter(min(i, s - b) - max(0, i - b + 1) + 1 for i in range(s))
-        merged: Counter[int] = Counter()
-        for n, cells in counts.items():
-            for m, more in axis.items():
-                merged[n * m] += cells * more
-        counts = merged
-    cells = math.prod(size)
-    return tuple((n, c / cells) for n, c in sorted(counts.items()))
+    axes = [
+        Counter(min(i, s - b) - max(0, i - b + 1) + 1 for i in range(s))
+        for s, b in zip(size, block, strict=True)
+    ]
+    counts: Counter[int] = Counter()
+    for along in itertools.product(*(axis.items() for axis in axes)):
+        counts[math.prod(n for n, _ in along)] += math.prod(cells for _, cells in along)
+    return tuple((n, cells / math.prod(size)) for n, cells in sorted(counts.items()))
 
 
 def dropped_fraction(gamma: float, size: tuple[int, ...], block: tuple[int, ...]) -> float:
@@ -58,31 +53,28 @@ def dropped_fraction(gamma: float, size: tuple[int, ...], block: tuple[int, ...]
 
 
 @functools.lru_cache(maxsize=4096)
-def calibrated_gamma(drop_prob: float, size: tuple[int, ...], block: tuple[int, ...]) -> float:
-    """Rate of seeds at which the expected dropped fraction is `drop_prob` itself."""
+def seed_rate(
+    drop_prob: float, size: tuple[int, ...], block: tuple[int, ...], calibrated: bool
+) -> float:
+    """Rate of seeds: `drop_prob` over the block's and the valid region's area, as in the paper.
+
+    `calibrated`: the rate at which the expected dropped fraction is `drop_prob` itself.
+    """
+    area = math.prod(s / (b * (s - b + 1)) for s, b in zip(size, block, strict=True))
+    gamma = drop_prob * area
+    if not calibrated:
+        return gamma
     if drop_prob >= 1:
         return 1.0
-    counts = _cover_counts(size, block)
-    # The kept fraction is convex and falls with gamma; the paper's gamma keeps too much. From
-    # there Newton's steps only ever approach the root from the left.
-    gamma = paper_gamma(drop_prob, size, block)
+    # The dropped fraction is concave and grows with gamma; the paper's gamma drops too little.
+    # From there Newton's steps only ever approach the root from the left.
     for _ in range(100):
-        kept = sum(f * (1.0 - gamma) ** n for n, f in counts)
-        slope = sum(f * n * (1.0 - gamma) ** (n - 1) for n, f in counts)
-        step = (kept - (1.0 - drop_prob)) / slope
+        slope = sum(f * n * (1.0 - gamma) ** (n - 1) for n, f in _cover_counts(size, block))
+        step = (drop_prob - dropped_fraction(gamma, size, block)) / slope
         gamma = min(gamma + step, 1.0)
         if step < 1e-15:
             break
     return gamma
-
-
-def seed_rate(
-    drop_prob: float, size: Sequence[int], block: Sequence[int], calibrated: bool
-) -> float:
-    """The paper's gamma or the calibrated one."""
-    if calibrated:
-        return calibrated_gamma(drop_prob, tuple(size), tuple(block))
-    return paper_gamma(drop_prob, size, block)
 
 
 # Sparse: CPU ----------------------------------------------------------------------------------
@@ -90,20 +82,15 @@ def seed_rate(
 
 def _seed_coordinates(
     seed: Tensor, shape: Sequence[int], block: Sequence[int], gamma: float
-) -> list[Tensor]:
+) -> tuple[Tensor, ...]:
     """Draw the seeds of a mask of `shape` (B, C, *size): one int64 vector for each axis."""
     valid = [*shape[:2], *(s - b + 1 for s, b in zip(shape[2:], block, strict=True))]
     flat = sparse_positions(math.prod(valid), gamma, generator_from(seed, torch.device("cpu")))
-    coordinates: list[Tensor] = []
-    for length in reversed(valid):
-        rest = flat.div(length, rounding_mode="floor")
-        coordinates.append(flat - rest * length)
-        flat = rest
-    return coordinates[::-1]
+    return torch.unravel_index(flat, valid)
 
 
 def _fill_blocks(
-    target: Tensor, coordinates: list[Tensor], block: Sequence[int], value: float
+    target: Tensor, coordinates: tuple[Tensor, ...], block: Sequence[int], value: float
 ) -> None:
     """Write `value` into every block of the dense tensor `target` (B, C, *size)."""
     strides = target.stride()
@@ -119,17 +106,37 @@ def _fill_blocks(
         cells.index_fill_(0, (some[:, None] + offsets).flatten(), value)
 
 
+def _sparse_scale(
+    shape: Sequence[int], coordinates: tuple[Tensor, ...], block: Sequence[int], per_sample: bool
+) -> Tensor:
+    dropped = torch.zeros(shape, dtype=torch.uint8)
+    _fill_blocks(dropped, coordinates, block, 1)
+    rows = dropped.view(shape[0] if per_sample else 1, -1)
+    # Row by row: count_nonzero over an axis is an order of magnitude slower.
+    kept = rows.shape[1] - torch.stack([row.count_nonzero() for row in rows])
+    return _scale(rows.shape[1], kept)
+
+
+def _room(x: Tensor, stride: Sequence[int]) -> Tensor:
+    """An empty dense tensor that lies as `x` does; as `stride` says if `x` is an expanded one."""
+    if 0 not in x.stride():
+        return torch.empty_like(x)
+    axes = sorted(range(x.dim()), key=lambda i: stride[i], reverse=True)
+    return x.new_empty([x.shape[i] for i in axes]).permute([axes.index(i) for i in range(x.dim())])
+
+
 @torch.library.custom_op(
     "convzoo::drop_block",
     mutates_args=(),
-    schema="(Tensor x, Tensor seed, Tensor gamma, Tensor? scale, SymInt[] block, "
-    "bool per_sample) -> (Tensor, Tensor)",
+    schema="(Tensor x, Tensor seed, Tensor gamma, Tensor? scale, SymInt[] stride, "
+    "SymInt[] block, bool per_sample) -> (Tensor, Tensor)",
 )
 def _drop_blocks(
     x: Tensor,
     seed: Tensor,
     gamma: Tensor,
     scale: Tensor | None,
+    stride: Sequence[int],
     block: Sequence[int],
     per_sample: bool,
 ) -> tuple[Tensor, Tensor]:
@@ -138,14 +145,8 @@ def _drop_blocks(
     Returns the scale too, cells over kept cells, `(B,)` or `(1,)`: backward knows it already.
     """
     corners = _seed_coordinates(seed, x.shape, block, float(gamma))
-    if scale is None:
-        dropped = torch.zeros(x.shape, dtype=torch.uint8)
-        _fill_blocks(dropped, corners, block, 1)
-        rows = dropped.view(x.shape[0] if per_sample else 1, -1)
-        # Row by row: count_nonzero over an axis is an order of magnitude slower.
-        kept = rows.shape[1] - torch.stack([row.count_nonzero() for row in rows])
-        scale = _scale(rows.shape[1], kept)
-    y = torch.empty_like(x)
+    scale = _sparse_scale(x.shape, corners, block, per_sample) if scale is None else scale.clone()
+    y = _room(x, stride)
     if len(scale) == 1:
         torch.mul(x, float(scale), out=y)
     else:
@@ -154,14 +155,14 @@ def _drop_blocks(
     # Seeds are drawn in the order of the axes, not of the memory: a gradient in another memory
     # format meets the same mask.
     _fill_blocks(y, corners, block, 0)
-    return y, scale.clone()
+    return y, scale
 
 
 @_drop_blocks.register_fake
 def _(x: Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
-    *_, per_sample = settings
+    *_, stride, _, per_sample = settings
     rows = x.shape[0] if per_sample else 1
-    return torch.empty_like(x), x.new_empty(rows, dtype=torch.float32)
+    return _room(x, stride), x.new_empty(rows, dtype=torch.float32)
 
 
 _drop_blocks.register_vmap(by_slices(_drop_blocks))
@@ -179,7 +180,7 @@ class _DropBlocks(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        _, seed, gamma, _, ctx.block, ctx.per_sample = inputs
+        _, seed, gamma, _, ctx.stride, ctx.block, ctx.per_sample = inputs
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(seed, gamma, output[1])
 
@@ -187,8 +188,9 @@ class _DropBlocks(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         # y is linear in x, with a diagonal matrix: the gradient takes the same road, and only
         # three scalars are kept for it.
-        grad, _ = _DropBlocks.apply(grads[0], *ctx.saved_tensors, ctx.block, ctx.per_sample)
-        return grad, None, None, None, None, None
+        settings = (ctx.stride, ctx.block, ctx.per_sample)
+        grad, _ = _DropBlocks.apply(grads[0], *ctx.saved_tensors, *settings)
+        return grad, None, None, None, None, None, None
 
 
 # Dense: any device ----------------------------------------------------------------------------
@@ -251,7 +253,7 @@ def _gamma(
     device: torch.device,
 ) -> Tensor:
     """The seed rate as a scalar tensor: compilers need not trace its equation's solution."""
-    gamma = seed_rate(float(rate), size, block, calibrated)
+    gamma = seed_rate(float(rate), tuple(size), tuple(block), calibrated)
     return torch.full((), gamma, dtype=torch.float32, device=device)
 
 
@@ -264,20 +266,25 @@ def _(*settings: Any) -> Tensor:
 def drop_blocks(
     x: Tensor,
     rate: Tensor,
-    block: Sequence[int],
-    *,
-    calibrated: bool,
+    block_size: int | Sequence[int],
     per_channel: bool,
-    per_sample: bool,
+    normalise: Normalise,
+    calibrated: bool,
     generator: torch.Generator | None,
 ) -> Tensor:
     """Drop blocks of `x` (B, C, *size) at `rate`: a float64 scalar on CPU.
 
     It is a tensor because compiled code would be made anew for each value of a number.
     """
-    gamma = _gamma(rate, x.shape[2:], block, calibrated, x.device)
+    if x.numel() == 0:
+        return x
+    size, per_sample = x.shape[2:], normalise == "sample"
+    blocks = [block_size] * len(size) if isinstance(block_size, int) else block_size
+    block = [min(b, s) for b, s in zip(blocks, size, strict=True)]
+    gamma = _gamma(rate, size, block, calibrated, x.device)
     if x.device.type == "cpu" and per_channel:
         y: Tensor
-        y, _ = _DropBlocks.apply(x, draw_seed(generator), gamma, None, list(block), per_sample)
+        settings = (list(x.stride()), block, per_sample)
+        y, _ = _DropBlocks.apply(x, draw_seed(generator), gamma, None, *settings)
         return y
     return _dense(x, gamma, block, per_channel, per_sample, generator)

@@ -119,7 +119,7 @@ def _conv2d(
         b = slice(i, i + 1)
         kernels = masked(weight)
         if y.numel():
-            y[b] = nn.functional.conv2d(x[b], kernels, None, stride, 0, dilation, groups)
+            y[b] = _convolved(x[b], kernels, geometry)
         if any(wanted):
             settings = (None, stride, [0, 0], dilation, False, [0, 0], groups, wanted)
             gx, gw, _ = torch.ops.aten.convolution_backward(grad[b], x[b], kernels, *settings)
@@ -127,6 +127,12 @@ def _conv2d(
                 dx[b] = gx
             if wanted[1]:
                 dw += masked(gw.contiguous())
+
+
+def _convolved(x: Tensor, weight: Tensor, geometry: Sequence[int]) -> Tensor:
+    return nn.functional.conv2d(
+        x, weight, None, list(geometry[:2]), 0, list(geometry[2:4]), geometry[4]
+    )
 
 
 def _room(
@@ -139,29 +145,15 @@ def _room(
     wanted: Sequence[bool],
 ) -> Tensors:
     """What the operator returns, before it is filled in; empty where it is not wanted."""
-    size, layout = [], torch.contiguous_format
-    if geometry:
-        size = [
-            (s - d * (k - 1) - 1) // step + 1
-            for s, k, step, d in zip(
-                x.shape[2:], weight.shape[2:], geometry[:2], geometry[2:4], strict=True
-            )
-        ]
-        if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
-            layout = torch.channels_last
-
-    def room(
-        like: Tensor, shape: Sequence[int], wanted: bool, layout: torch.memory_format
-    ) -> Tensor:
-        if not wanted:
-            return like.new_empty(0)
-        return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout)
-
-    return (
-        room(x, x.shape, wanted[0], layout),
-        room(weight, weight.shape, wanted[1], torch.contiguous_format),
-        room(x, [x.shape[0], weight.shape[0], *size], wanted[2], layout),
+    a, w = x.to("meta"), weight.to("meta", x.dtype)
+    y = _convolved(a, w, geometry) if geometry else nn.functional.linear(a, w)
+    if geometry and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+        y = y.contiguous(memory_format=torch.channels_last)
+    dx, dw, y = (
+        torch.empty_like(t, device=x.device) if w else t.new_empty(0, device=x.device)
+        for w, t in zip(wanted, (x, weight, y), strict=True)
     )
+    return dx, dw, y
 
 
 @torch.library.custom_op(
@@ -181,19 +173,13 @@ def _derivatives(
 ) -> Tensors:
     # Half-precision sums would lose what the masks decide: at least float32 for them.
     wide = torch.promote_types(torch.promote_types(x.dtype, weight.dtype), torch.float32)
+    dx, dw, y = (t.to(wide).zero_() for t in _room(x, weight, grad, seed, p, geometry, wanted))
     if geometry:
-        a, w, g = x, weight.to(x.dtype).contiguous(), grad
-        out = _room(a, weight.to(wide), g, seed, p, geometry, wanted)
+        w = weight.to(x.dtype).contiguous()
+        _conv2d(x, w, grad, seed, p, geometry, (dx, dw, y))
     else:
         a, w, g = (t.to(wide).contiguous() for t in (x, weight, grad))
-        out = _room(a, w, g, seed, p, geometry, wanted)
-    for tensor in out:
-        tensor.zero_()
-    if geometry:
-        _conv2d(a, w, g, seed, p, geometry, out)
-    else:
-        _linear(a, w, g, seed, p, out)
-    dx, dw, y = out
+        _linear(a, w, g, seed, p, (dx, dw, y))
     return dx.to(x.dtype), dw.to(weight.dtype), y.to(x.dtype)
 
 

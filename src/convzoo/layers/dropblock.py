@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, get_args
 
 import torch
 import torch.fx
@@ -20,11 +20,7 @@ from torch import Tensor, nn
 
 from convzoo._checks import check_count, check_number
 from convzoo.errors import InputError, UnknownNameError
-from convzoo.layers._dropblock_ops import drop_blocks, dropped_fraction, seed_rate
-
-Normalise = Literal["batch", "sample"]
-"""Over which cells the mean scale of 1 is kept: the whole batch (official code) or each
-sample, which then does not depend on the rest of its batch."""
+from convzoo.layers._dropblock_ops import Normalise, drop_blocks, dropped_fraction, seed_rate
 
 
 def drop_block(
@@ -80,31 +76,7 @@ def drop_block(
     if not training or drop_prob == 0:
         return x
     rate = torch.tensor(drop_prob, dtype=torch.float64, device="cpu")
-    return _drop(x, rate, blocks, per_channel, normalise, calibrated, generator)
-
-
-def _drop(
-    x: Tensor,
-    rate: Tensor,
-    block_size: int | Sequence[int],
-    per_channel: bool,
-    normalise: Normalise,
-    calibrated: bool,
-    generator: torch.Generator | None,
-) -> Tensor:
-    if x.numel() == 0:
-        return x
-    size = x.shape[2:]
-    blocks = [block_size] * len(size) if isinstance(block_size, int) else block_size
-    return drop_blocks(
-        x,
-        rate,
-        [min(b, s) for b, s in zip(blocks, size, strict=True)],
-        calibrated=calibrated,
-        per_channel=per_channel,
-        per_sample=normalise == "sample",
-        generator=generator,
-    )
+    return drop_blocks(x, rate, blocks, per_channel, normalise, calibrated, generator)
 
 
 def drop_block_gamma(
@@ -134,7 +106,7 @@ def drop_block_gamma(
         0.00625
     """
     block = _check_map(drop_prob, size, block_size)
-    return seed_rate(drop_prob, size, block, calibrated)
+    return seed_rate(drop_prob, tuple(size), block, calibrated)
 
 
 def drop_block_fraction(
@@ -272,7 +244,7 @@ def _drop_block(layer: _DropBlock, x: Tensor) -> Tensor:
     _check_floating(x)
     if not layer.training or not layer._active:
         return x
-    return _drop(
+    return drop_blocks(
         x,
         layer._rate,
         layer.block_size,
@@ -365,13 +337,8 @@ class DropBlockConfig:
 
     def layer(self, scale: float = 1.0) -> DropBlock2d:
         """Make a layer that drops `scale * drop_prob`."""
-        return DropBlock2d(
-            self.drop_prob * scale,
-            self.block_size,
-            per_channel=self.per_channel,
-            normalise=self.normalise,
-            calibrated=self.calibrated,
-        )
+        options = dataclasses.asdict(self)
+        return DropBlock2d(options.pop("drop_prob") * scale, **options)
 
 
 def _per_axis(block_size: int | Sequence[int], dims: int) -> tuple[int, ...]:

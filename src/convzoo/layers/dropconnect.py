@@ -317,20 +317,8 @@ class DropConnectConv2d(_DropConnect, nn.Conv2d):  # pyright: ignore[reportUnsaf
         dtype: torch.dtype | None = None,
         **options: Unpack[DropConnectOptions],
     ) -> None:
-        nn.Conv2d.__init__(
-            self,
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            groups,
-            bias,
-            padding_mode,
-            device=device,
-            dtype=dtype,
-        )
+        window = (kernel_size, stride, padding, dilation, groups, bias, padding_mode)
+        nn.Conv2d.__init__(self, in_channels, out_channels, *window, device=device, dtype=dtype)
         self._configure(p, activation, **options)
 
     def _map(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

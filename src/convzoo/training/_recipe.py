@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from convzoo._checks import check_number, check_probability
+from convzoo._checks import check_number
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.models import loss_with_aux
 
@@ -86,8 +86,8 @@ def make_schedule(
     """The learning rate's course over `steps` steps, each group in proportion to its own."""
     if schedule not in ("one_cycle", "cosine", "constant"):
         raise UnknownNameError("schedule", str(schedule), ("one_cycle", "cosine", "constant"))
-    if warmup is not None:
-        check_probability("warmup", warmup)
+    if warmup is not None and not 0 <= warmup < 1:
+        raise InputError(f"warmup: expected a share of the steps in [0, 1), got {warmup}")
     if schedule == "one_cycle":
         return OneCycleLR(
             optimizer,
@@ -116,7 +116,8 @@ class CrossEntropy:
     """
 
     def __init__(self, label_smoothing: float, aux_weight: float) -> None:
-        check_probability("label_smoothing", label_smoothing)
+        if not 0 <= label_smoothing < 1:
+            raise InputError(f"label_smoothing: expected a share in [0, 1), got {label_smoothing}")
         self.criterion = functools.partial(F.cross_entropy, label_smoothing=label_smoothing)
         self.aux_weight = aux_weight
 
