@@ -56,20 +56,6 @@ def fully_connected(
         yield ACTIVATIONS[activation](inplace)
 
 
-def reset(net: Classifier, init: Init, activation: Activation) -> None:
-    """Fill convolutions and linear layers, as `init` says."""
-    head = net.get_submodule(net.head_path)
-    for module in net.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            module.reset_parameters()
-            if init == "kaiming":
-                # No activation follows the last layer.
-                gain = "linear" if module is head else GAINS[activation]
-                nn.init.kaiming_normal_(module.weight, a=0.01, nonlinearity=gain)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-
-
 def check_names(**chosen: str) -> None:
     """Refuse an option's name that does not exist."""
     known: Mapping[str, Sequence[str]] = {
@@ -91,10 +77,30 @@ def check_sizes(name: str, sizes: Sequence[int]) -> None:
         check_count(name, size)
 
 
-def resized(preset: Preset, options: Mapping[str, Any]) -> Preset:
-    """The images' preset, at the `image_size` that was asked for."""
-    size = options.get("image_size")
-    return preset if size is None else preset.replace(input_size=size, resize=size)
+class SmallNetwork(Classifier):
+    """What the small networks share: the size of their images, and how they start."""
+
+    init: Init = "torch"
+    activation: Activation = "relu"
+
+    @classmethod
+    def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
+        """At the `image_size` that was asked for."""
+        size = options.get("image_size")
+        return preset if size is None else preset.replace(input_size=size, resize=size)
+
+    def reset_parameters(self) -> None:
+        """PyTorch's default initialisation, or He's with `init="kaiming"`."""
+        head = self.get_submodule(self.head_path)
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                module.reset_parameters()
+                if self.init == "kaiming":
+                    # No activation follows the last layer.
+                    gain = "linear" if module is head else GAINS[self.activation]
+                    nn.init.kaiming_normal_(module.weight, a=0.01, nonlinearity=gain)
+                    if module.bias is not None:
+                        nn.init.zeros_(module.bias)
 
 
 MNIST_PAPER: Final = Paper(

@@ -5,12 +5,11 @@ None comes from a paper of its own; the package's docstring says where each is f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, NamedTuple, Unpack
+from collections.abc import Sequence
+from typing import ClassVar, Final, NamedTuple, Unpack
 
 from torch import Tensor, nn
 
-from convzoo._classifier import Classifier
 from convzoo._construct import construct
 from convzoo._contract import Stage
 from convzoo.errors import InputError
@@ -22,14 +21,13 @@ from convzoo.models.tutorial.choices import (
     Init,
     Padding,
     Pooling,
+    SmallNetwork,
     check_names,
     check_sizes,
     fully_connected,
-    reset,
-    resized,
 )
 from convzoo.models.tutorial.fully_connected import MLPOptions
-from convzoo.presets import CIFAR10, MNIST, Preset
+from convzoo.presets import CIFAR10, MNIST
 from convzoo.registry import Paper, architecture
 
 
@@ -51,7 +49,7 @@ class TutorialCNNOptions(MLPOptions, total=False):
     """`"max"` or `"avg"`."""
 
 
-class TutorialCNN(Classifier):
+class TutorialCNN(SmallNetwork):
     """Convolutions with an activation and perhaps pooling after each, then linear layers.
 
     A stage `conv1` ... is read after the activation, `pool1` ... after the pooling.
@@ -141,11 +139,6 @@ class TutorialCNN(Classifier):
         self.stages: tuple[Stage, ...] = tuple(stages)
         self.reset_parameters()
 
-    @classmethod
-    def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
-        """At the size that was asked for."""
-        return resized(preset, options)
-
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> the last map, (B, num_features, h, w)."""
         self._check_input(x)
@@ -156,10 +149,6 @@ class TutorialCNN(Classifier):
         """(B, num_features, h, w) -> class scores (B, num_classes), or (B, hidden[-1])."""
         x: Tensor = self.hidden(f)
         return x if pre_logits else self.fc(x)
-
-    def reset_parameters(self) -> None:
-        """PyTorch's default initialisation, or He's with `init="kaiming"`."""
-        reset(self, self.init, self.activation)
 
 
 def _around(kernel: int, padding: Padding) -> int:

@@ -8,27 +8,25 @@ Both start as PyTorch initialises, from U(-1 / sqrt(F), 1 / sqrt(F)) of F inputs
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Unpack
+from collections.abc import Sequence
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from convzoo._build import BuildOptions
-from convzoo._classifier import Classifier
 from convzoo._construct import construct
 from convzoo._contract import Stage
 from convzoo.models.tutorial.choices import (
     MNIST_PAPER,
     Activation,
     Init,
+    SmallNetwork,
     check_names,
     check_sizes,
     fully_connected,
-    reset,
-    resized,
 )
-from convzoo.presets import MNIST, Preset
+from convzoo.presets import MNIST
 from convzoo.registry import architecture
 
 
@@ -52,7 +50,7 @@ class MLPOptions(LinearClassifierOptions, total=False):
     """How the weights start, `"torch"` or `"kaiming"`."""
 
 
-class LinearClassifier(Classifier):
+class LinearClassifier(SmallNetwork):
     """One linear layer on the pixels: a template for each class.
 
     Args:
@@ -90,11 +88,6 @@ class LinearClassifier(Classifier):
         self.max_size: int | None = image_size
         self.stages: tuple[Stage, ...] = (Stage("pixels", "pixels", in_channels, 1),)
 
-    @classmethod
-    def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
-        """At the size that was asked for."""
-        return resized(preset, options)
-
     def forward_features(self, x: Tensor) -> Tensor:
         """The image itself, (B, in_channels, H, W)."""
         self._check_input(x)
@@ -106,12 +99,8 @@ class LinearClassifier(Classifier):
         x = torch.flatten(f, 1)
         return x if pre_logits else self.fc(x)
 
-    def reset_parameters(self) -> None:
-        """PyTorch's default initialisation."""
-        self.fc.reset_parameters()
 
-
-class MLP(Classifier):
+class MLP(SmallNetwork):
     """Fully connected layers: a multilayer perceptron.
 
     Args:
@@ -163,11 +152,6 @@ class MLP(Classifier):
         self.stages: tuple[Stage, ...] = (Stage("hidden", "hidden", sizes[-1], image_size),)
         self.reset_parameters()
 
-    @classmethod
-    def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
-        """At the size that was asked for."""
-        return resized(preset, options)
-
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> the last hidden layer, (B, hidden[-1], 1, 1)."""
         self._check_input(x)
@@ -178,10 +162,6 @@ class MLP(Classifier):
         """(B, hidden[-1], 1, 1) -> class scores (B, num_classes), or (B, hidden[-1])."""
         x = torch.flatten(f, 1)
         return x if pre_logits else self.fc(x)
-
-    def reset_parameters(self) -> None:
-        """PyTorch's default initialisation, or He's with `init="kaiming"`."""
-        reset(self, self.init, self.activation)
 
 
 @architecture(
