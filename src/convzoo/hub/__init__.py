@@ -6,9 +6,9 @@ verified first, and a network is built around the file rather than filled from i
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
-import secrets
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,16 +16,25 @@ from typing import TYPE_CHECKING, TypeVar, overload
 
 import torch
 
-from convzoo import layouts
 from convzoo._classifier import Classifier
 from convzoo._meta import garbage_collection_paused
 from convzoo.errors import ConvzooError, InputError, WeightsError
+from convzoo.hub import _key_maps
 from convzoo.hub._cache import Verify
 from convzoo.hub._card import CardInfo, model_card, provenance
 from convzoo.hub._config import write_config
-from convzoo.hub._fit import Request, adapt_first_convolution, fit
-from convzoo.hub._sources import CONFIG_FILE, HUB, WEIGHTS_FILE, Resolved, resolve
-from convzoo.hub._stock import CachedWeights, fetch, verify
+from convzoo.hub._fetch import CachedWeights, fetch, verify
+from convzoo.hub._fill import Request, adapt_first_convolution, fill
+from convzoo.hub._replace import replace_files
+from convzoo.hub._safetensors import CONFIG_KEY, serialised
+from convzoo.hub._sources import (
+    CONFIG_FILE,
+    CONFIG_HASH_KEY,
+    HUB,
+    WEIGHTS_FILE,
+    Resolved,
+    resolve,
+)
 
 if TYPE_CHECKING:
     from convzoo.models import VGG, AlexNet, GoogLeNet, InceptionV3, ResNet
@@ -119,15 +128,15 @@ def load(
 
     Args:
         source: A name of the catalogue (`"resnet50.a1_in1k"`), `"hf-hub:owner/name[@revision]"`,
-            a folder that `save` wrote, or a weights file with its config.json beside it.
+            a folder or a weights file that `save` wrote, or another's with its config.json.
         architecture: The builder to use where the source does not name one (a lone file).
         num_classes: Classes to score; other than the weights' own, the head is fresh.
         in_channels: Channels of the images; other than the weights' own, the first convolution
             is adapted.
         device: Where the network goes; None means torch's default device.
         allow_pickle: Read a `.pth` or `.bin` file, with torch's restricted unpickler.
-        verify: When to hash a file in the Hub's cache again: when it `"changed"` since the last
-            time, or `"always"`.
+        verify: When to hash a file: in the Hub's cache when it `"changed"` since the last time, or
+            `"always"`, what `save` wrote on this machine included.
         token: An access token for the Hub; None takes the one you logged in with.
 
     Returns:
@@ -157,7 +166,7 @@ def load(
             "pass architecture=, or use the builder: resnet50(weights=...)"
         )
     if architecture is None and name not in MODELS:
-        raise WeightsError(f"{found.name}: config.json names {name!r}, which convzoo does not have")
+        raise WeightsError(f"{found.name}: saved as {name!r}, which convzoo does not have")
     ticket = Resolved(found.name)
     ticket.source = found
     try:
@@ -174,7 +183,7 @@ def load(
         if not found.config.options:
             raise
         raise WeightsError(
-            f"{found.name}: config.json: no {name} is built with options "
+            f"{found.name}: no {name} is built with options "
             f"{dict(found.config.options)!r:.200}: {error}"
         ) from error
 
@@ -190,9 +199,9 @@ def save(
 ) -> Path:
     """Keep a network in a folder, from which `load` brings back the same one.
 
-    The folder holds `config.json`, `model.safetensors` and `README.md` (a model card). timm and
-    transformers load it too, where timm has the network. A kill at any moment leaves the old folder
-    or the new one, whole; other files in the folder stay.
+    `model.safetensors` holds all that `load` needs; `config.json`, with which timm and transformers
+    load it where timm has the network, and `README.md` (a model card) lie beside it. A kill at any
+    moment leaves each file old or new, and whole; nothing else in the folder is touched.
 
     Args:
         net: A network that a builder made.
@@ -217,7 +226,6 @@ def save(
 
 
 def _save(net: Classifier, folder: Path, info: CardInfo, *, address: str | None) -> Path:
-    from convzoo.hub._folder import write_folder  # file locks, which loading does not need
     from convzoo.hub._savable import check_savable
 
     if not isinstance(net, Classifier) or net.architecture is None:
@@ -228,32 +236,24 @@ def _save(net: Classifier, folder: Path, info: CardInfo, *, address: str | None)
     if any(tensor.is_meta for tensor in net.state_dict().values()):
         raise InputError("net: it is on the meta device, there are no numbers to keep")
     check_savable(net)
+    tensors = serialised(_key_maps.saved(net.architecture).to_theirs(net.state_dict()))
     about = provenance(net, info)
-    weights_id = secrets.token_hex(16)
-    layout = layouts.saved(net.architecture)
-    config = write_config(net, weights_id=weights_id, provenance=about)
+    config = write_config(net, sha256=tensors.sha256(), provenance=about)
+    metadata = {
+        "format": "pt",  # without which transformers refuses the file
+        CONFIG_KEY: config,
+        CONFIG_HASH_KEY: hashlib.sha256(config.encode()).hexdigest(),
+    }
     card = model_card(net, about, info, address or "owner/name")
-    write_folder(
+    replace_files(
         folder,
         {
-            CONFIG_FILE: lambda path: path.write_text(config, "utf-8"),
-            "README.md": lambda path: path.write_text(card, "utf-8"),
-            WEIGHTS_FILE: lambda path: _write_weights(net, layout, weights_id, path),
+            WEIGHTS_FILE: tensors.file(metadata),  # first: what it says counts
+            CONFIG_FILE: [config.encode()],
+            "README.md": [card.encode()],
         },
     )
     return folder
-
-
-def _write_weights(net: Classifier, layout: layouts.Layout, weights_id: str, path: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    state = {key: value.detach().cpu() for key, value in net.state_dict().items()}
-    tensors = {key: value.contiguous() for key, value in layout.to_theirs(state).items()}
-    try:
-        save_file(tensors, path, metadata={"format": "pt", "convzoo.weights_id": weights_id})
-    except SafetensorError as error:
-        raise WeightsError(f"{path.parent}: cannot be saved: {error}") from error
 
 
 def push(
@@ -353,7 +353,7 @@ def load_into(
     request = Request(on_meta, architecture, num_classes, in_channels, device)
     source = resolve(weights, architecture=architecture)
     with garbage_collection_paused():
-        return fit(request, source)
+        return fill(request, source)
 
 
 __all__ = [

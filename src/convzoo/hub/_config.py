@@ -1,8 +1,9 @@
-"""`config.json`: what a saved network was, in timm's terms and in ours.
+"""What a saved network was, in timm's terms and in ours.
 
-The file is timm's (`architecture`, `num_classes`, `pretrained_cfg`, `label_names`), so that timm
-and transformers load it; under `convzoo` it holds what theirs has no room for. A file from
-somewhere else is untrusted, and every value is checked.
+The weights file holds the text in its metadata, `config.json` beside it for others. It is timm's
+(`architecture`, `num_classes`, `pretrained_cfg`, `label_names`), so that timm and transformers load
+it; under `convzoo` it holds what theirs has no room for. A file from somewhere else is untrusted,
+and every value is checked.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from typing import Any, Final, cast
 
 from torch import nn
 
-from convzoo import layouts
 from convzoo._checks import check_labels
 from convzoo._classifier import Classifier
 from convzoo._heads import head_dropout
-from convzoo.checkpoint import read_json
 from convzoo.errors import ConvzooError, InputError, WeightsError
+from convzoo.hub import _key_maps
+from convzoo.hub._safetensors import read_json
 from convzoo.presets import Interpolation, Preset
 
 MAX_BYTES: Final = 16 << 20
@@ -55,9 +56,9 @@ class SavedConfig:
         head_dropout: Dropout before the last layer.
         dtype: Name of the floating-point dtype to keep, e.g. `"bfloat16"`; None: the network's.
         licence: The licence's name, e.g. `"apache-2.0"`.
-        weights_id: What ties config and weights of one `save` together.
+        weights_id: What tied config.json to its weights before the weights file said all itself.
+        sha256: Of the tensors' bytes in the weights file.
         provenance: Where the weights come from: base weights, revision, versions, licence.
-        ours: Whether convzoo wrote it.
     """
 
     architecture: str | None = None
@@ -70,8 +71,8 @@ class SavedConfig:
     dtype: str | None = None
     licence: str | None = None
     weights_id: str | None = None
+    sha256: str | None = None
     provenance: Mapping[str, object] = field(default_factory=dict)
-    ours: bool = False
 
 
 def read_config(path: Path) -> SavedConfig:
@@ -96,8 +97,8 @@ def read_config(path: Path) -> SavedConfig:
     return parse_config(text, str(path))
 
 
-def parse_config(text: bytes, what: str) -> SavedConfig:
-    """Check the text of a config.json; see `read_config`."""
+def parse_config(text: bytes | str, what: str) -> SavedConfig:
+    """Check the text of a config.json, or its like in a weights file; see `read_config`."""
     reader = _Reader(what)
     raw = reader.table("the file", read_json(text, what))
     published = reader.table("pretrained_cfg", raw.get("pretrained_cfg", {}))
@@ -135,8 +136,8 @@ def parse_config(text: bytes, what: str) -> SavedConfig:
         dtype=reader.dtype(own.get("dtype")),
         licence=reader.name("license", published.get("license")),
         weights_id=reader.name("weights_id", own.get("weights_id")),
+        sha256=reader.name("sha256", own.get("sha256")),
         provenance=reader.table("provenance", own.get("provenance", {})),
-        ours="convzoo" in raw,
     )
 
 
@@ -242,12 +243,12 @@ def timm_fields(preset: Preset) -> dict[str, object]:
     }
 
 
-def write_config(net: Classifier, *, weights_id: str, provenance: Mapping[str, object]) -> str:
+def write_config(net: Classifier, *, sha256: str, provenance: Mapping[str, object]) -> str:
     """The text of config.json for a network, in timm's terms and, under `convzoo`, in ours.
 
     Args:
         net: A network that a builder made.
-        weights_id: What ties the config to the weights file of the same `save`.
+        sha256: Of the tensors' bytes as they are saved.
         provenance: Where the weights come from.
 
     Returns:
@@ -259,7 +260,7 @@ def write_config(net: Classifier, *, weights_id: str, provenance: Mapping[str, o
     labels = check_labels(net.labels, net.num_classes)
     head = net.get_submodule(net.head_path)
     preset = net.preset
-    layout = layouts.saved(str(net.architecture))
+    layout = _key_maps.saved(str(net.architecture))
     classifier = layout.their_key(f"{net.head_path}.weight").removesuffix(".weight")
     published: dict[str, object] = {
         "tag": "convzoo",
@@ -297,7 +298,7 @@ def write_config(net: Classifier, *, weights_id: str, provenance: Mapping[str, o
         "preset": None if preset is None else preset.to_dict(),
         "dtype": dtype if dtype in FLOATS else None,
         "key_layout": layout.name,
-        "weights_id": weights_id,
+        "sha256": sha256,
         "provenance": dict(provenance),
     }
     try:

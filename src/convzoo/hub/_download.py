@@ -320,7 +320,7 @@ def translated(file: HubFile, error: Exception) -> WeightsError:
     if isinstance(error, errors.GatedRepoError):
         return WeightsError(f"access is granted on {page}, after its terms; then {login}")
     if isinstance(error, errors.RevisionNotFoundError):
-        return MissingFileError(f"the repository has no revision {file.revision!r}")
+        return WeightsError(f"the repository has no revision {file.revision!r}")
     if isinstance(error, errors.RemoteEntryNotFoundError):
         return MissingFileError(f"the repository has no file {file.path!r}")
     status = _status(error)

@@ -9,8 +9,9 @@ from torch import nn
 from convzoo._checks import check_labels
 from convzoo._classifier import Classifier
 from convzoo._heads import head_dropout, score_layer
-from convzoo.checkpoint import mismatch, slots, tensors_with_nan
 from convzoo.errors import CheckpointError, InputError
+from convzoo.hub._safetensors import tensors_with_nan
+from convzoo.hub._slots import mismatch, slots
 
 
 def check_savable(net: Classifier) -> None:
