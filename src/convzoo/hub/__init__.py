@@ -233,7 +233,7 @@ def _save(net: Classifier, folder: Path, info: CardInfo, *, address: str | None)
             f"net: this {type(net).__name__} was not made by one of convzoo's builders, so that "
             "load could not build it again; keep its state_dict() instead"
         )
-    if any(tensor.is_meta for tensor in net.state_dict().values()):
+    if any(tensor.is_meta for tensor in (*net.parameters(), *net.buffers())):
         raise InputError("net: it is on the meta device, there are no numbers to keep")
     check_savable(net)
     tensors = serialised(_key_maps.saved(net.architecture).to_theirs(net.state_dict()))
