@@ -15,7 +15,7 @@ import pytest
 
 from convzoo import weights
 from convzoo.hub import _cache, _sources, save
-from hub_helpers import REPO, three
+from hub_helpers import REPO, as_before, three
 from hub_server import HubServer
 
 
@@ -44,6 +44,13 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
 def saved(tmp_path: Path) -> dict[str, bytes]:
     """The files of a saved network, by name."""
     folder = save(three(), tmp_path / "made")
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def saved_before(tmp_path: Path) -> dict[str, bytes]:
+    """The same, as it was before the weights file said all; timm's repositories are like it."""
+    folder = as_before(save(three(), tmp_path / "made before"))
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 

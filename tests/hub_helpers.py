@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,44 @@ def cached_files() -> list[Path]:
     ]
 
 
-def edited(folder: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
-    """Change a saved folder's config.json."""
+Edit = Callable[[dict[str, Any]], object]
+
+
+def rewritten(path: Path, edit: Edit) -> None:
+    """Change the header of a safetensors file; the tensors stay."""
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    edit(header)
+    text = json.dumps(header).encode()
+    path.unlink()  # it may be mapped
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+
+
+def edited(folder: Path, edit: Edit) -> Path:
+    """Change what a saved folder says of itself, in the weights file and in config.json."""
     path = folder / "config.json"
     config = json.loads(path.read_text("utf-8"))
     edit(config)
     path.write_text(json.dumps(config), "utf-8")
+
+    def within(header: dict[str, Any]) -> None:
+        if "convzoo" in header.get("__metadata__", {}):
+            header["__metadata__"]["convzoo"] = json.dumps(config)
+
+    rewritten(folder / "model.safetensors", within)
     return folder
+
+
+def as_before(folder: Path, weights_id: str = "1") -> Path:
+    """Make of a saved folder what `save` wrote before the weights file said all."""
+
+    def without(header: dict[str, Any]) -> None:
+        header["__metadata__"] = {"format": "pt", "convzoo.weights_id": weights_id}
+
+    def with_id(config: dict[str, Any]) -> None:
+        del config["convzoo"]["sha256"]
+        config["convzoo"]["weights_id"] = weights_id
+
+    rewritten(folder / "model.safetensors", without)
+    return edited(folder, with_id)

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import argparse
 import pickle
 import re
 import struct
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
 
 import convzoo
-from convzoo import checkpoint, models
+from convzoo import models
 from convzoo._meta_device import garbage_collection_paused
 from convzoo.errors import CheckpointError, ConvzooError, WeightsError
-from convzoo.hub import load, save
-from hub_helpers import same, three
-
-Edit = Callable[[dict[str, Any]], object]
-
-
-def rewritten(path: Path, edit: Edit) -> None:
-    """Change the header of a safetensors file; the tensors stay."""
-    data = path.read_bytes()
-    (length,) = struct.unpack("<Q", data[:8])
-    header = json.loads(data[8 : 8 + length])
-    edit(header)
-    text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+from convzoo.hub import _slots, load, save
+from convzoo.hub._safetensors import SafetensorsFile, tensors_with_nan
+from hub_helpers import Edit, rewritten, same, three
 
 
 @pytest.fixture
@@ -45,12 +32,12 @@ def file(folder: Path) -> Path:
 
 
 def test_the_header_lists_every_tensor(file: Path) -> None:
-    header = checkpoint.read_header(file)
+    header = SafetensorsFile(file)
     state = three().state_dict()
-    assert {key: entry.shape for key, entry in header.tensors.items()} == {
+    assert {key: entry.shape for key, entry in header.entries.items()} == {
         key: tuple(value.shape) for key, value in state.items()
     }
-    assert header.tensors["bn1.num_batches_tracked"].dtype == torch.int64
+    assert header.entries["bn1.num_batches_tracked"].dtype == torch.int64
     assert header.metadata["format"] == "pt"
 
 
@@ -76,7 +63,7 @@ def test_what_is_no_safetensors_file(tmp_path: Path, data: bytes, message: str) 
     path = tmp_path / "bad.safetensors"
     path.write_bytes(data)
     with pytest.raises(WeightsError, match=re.escape(message)) as caught:
-        checkpoint.read_header(path)
+        SafetensorsFile(path)
     assert str(path) in str(caught.value)
 
 
@@ -90,6 +77,8 @@ def test_what_is_no_safetensors_file(tmp_path: Path, data: bytes, message: str) 
         (lambda h: h["fc.bias"].update(shape=[3.0]), "lists of integers from 0"),
         (lambda h: h["fc.bias"].update(shape=[True, 3]), "lists of integers from 0"),
         (lambda h: h["fc.bias"].update(shape=[1 << 60, 0]), "lists of integers from 0"),
+        (lambda h: h["fc.bias"].update(shape=[0, 1 << 47, 1 << 47]), "no tensor has the shape"),
+        (lambda h: h["fc.bias"].update(shape=[1 << 47] * 100_000), "no tensor has the shape"),
         (lambda h: h["fc.bias"].update(data_offsets=[0, 12]), "begins at"),
         (lambda h: h["fc.bias"].pop("shape"), "expected dtype, shape and data_offsets"),
         (lambda h: h.update({"fc.bias": 3}), "expected dtype, shape and data_offsets"),
@@ -140,10 +129,9 @@ def test_one_nan_deep_in_a_long_tensor_is_found_by_a_thorough_look(tmp_path: Pat
     tensors["w"][50, 50] = float("nan")
     path = tmp_path / "nan.safetensors"
     safetensors.torch.save_file(tensors, path)
-    entries = checkpoint.read_header(path).tensors
-    assert checkpoint.entries_with_nan(path, entries) == []  # a quick look
-    mapped = checkpoint.map_tensors(path, entries, torch.device("cpu"))
-    assert checkpoint.tensors_with_nan(mapped) == ["w"]
+    file = SafetensorsFile(path)
+    assert file.quick_look_for_nan() == []
+    assert tensors_with_nan(file.tensors(file.entries)) == ["w"]
 
 
 def test_a_file_that_aligns_nothing_is_read_all_the_same(file: Path) -> None:
@@ -170,14 +158,14 @@ def test_one_message_holds_all_that_does_not_fit(tmp_path: Path) -> None:
 
 
 def test_long_lists_of_keys_are_cut() -> None:
-    text = checkpoint.mismatch({f"k{i}": (1,) for i in range(50)}, {})
+    text = _slots.mismatch({f"k{i}": (1,) for i in range(50)}, {})
     assert text is not None
     assert text.startswith("  50 missing: k0, k1")
     assert text.endswith("and 30 more")
 
 
 def test_a_network_that_fits_has_no_mismatch() -> None:
-    assert checkpoint.mismatch({"a": (1, 2)}, {"a": [1, 2]}) is None
+    assert _slots.mismatch({"a": (1, 2)}, {"a": [1, 2]}) is None
 
 
 def test_training_a_mapped_network_leaves_the_file_alone(folder: Path, file: Path) -> None:
@@ -316,6 +304,42 @@ def test_a_pickle_is_read_only_when_asked_for(tmp_path: Path) -> None:
     assert same(load(path, architecture="cifar_resnet20", allow_pickle=True), three())
 
 
+def test_a_pickle_may_be_written_over_while_its_network_lives(tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    torch.save(three().state_dict(), path)
+    net = load(path, architecture="cifar_resnet20", allow_pickle=True)
+    torch.save(net.state_dict(), path)  # were the file mapped, this would kill the process
+    assert same(load(path, architecture="cifar_resnet20", allow_pickle=True), three())
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module.model.", "net."])
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("a.pth", None),
+        ("a.pth.tar", "state_dict"),
+        ("a.th", "net"),
+        ("a.ckpt", "model_state_dict"),
+        ("a.bin", "state_dict_ema"),
+        ("a.pt", "model_ema"),
+    ],
+)
+def test_the_checkpoints_that_people_have(
+    tmp_path: Path, name: str, place: str | None, prefix: str
+) -> None:
+    state = {
+        prefix + key: value
+        for key, value in three().state_dict().items()
+        if not key.endswith("num_batches_tracked")  # files of old have none
+    }
+    beside = {"epoch": 3, "args": argparse.Namespace(lr=0.1)}
+    torch.save(state if place is None else {place: state, **beside}, tmp_path / name)
+    with pytest.raises(WeightsError, match="allow_pickle=True"):
+        load(tmp_path / name, architecture="cifar_resnet20")
+    net = load(tmp_path / name, architecture="cifar_resnet20", allow_pickle=True)
+    assert same(net, three())
+
+
 class Payload:
     def __reduce__(self) -> tuple[object, ...]:
         return (Path.touch, (Path("pwned"),))
@@ -329,8 +353,9 @@ def test_a_pickle_that_holds_something_else(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save(content, "net.pth")
-    with pytest.raises(WeightsError):
+    with pytest.raises(WeightsError) as caught:
         load("net.pth", architecture="cifar_resnet20", allow_pickle=True)
+    assert "weights_only" not in str(caught.value)  # whose advice is to run the file's code
     assert not Path("pwned").exists()
 
 

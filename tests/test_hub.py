@@ -14,12 +14,13 @@ import convzoo
 from convzoo import models, presets
 from convzoo.errors import (
     CheckpointError,
+    CorruptWeightsError,
     InputError,
     UnknownNameError,
     WeightsError,
 )
-from convzoo.hub import load, save
-from hub_helpers import edited, same, three
+from convzoo.hub import load, save, verify
+from hub_helpers import as_before, edited, same, three
 
 WEIGHTS = "model.safetensors"
 
@@ -96,23 +97,118 @@ def test_saving_through_a_link_keeps_the_link(tmp_path: Path) -> None:
     assert same(load(tmp_path / "real"), three(1))
 
 
-def test_without_an_exchange_files_are_replaced_one_by_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from convzoo.hub import _folder
+def test_saving_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "history.json").write_text("[]")
+    for seed in (0, 1):
+        save(three(seed), ".")
+        assert same(load("."), three(seed))
+    assert sorted(path.name for path in Path().iterdir()) == [
+        "README.md", "config.json", "history.json", "model.safetensors"
+    ]  # fmt: skip
 
-    monkeypatch.setattr(_folder, "_exchange", lambda one, other: False)
+
+def test_files_follow_the_umask(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("")
     folder = save(three(), tmp_path / "net")
+    assert {path.stat().st_mode for path in folder.iterdir()} == {
+        (tmp_path / "plain").stat().st_mode
+    }
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    folder = save(three(), tmp_path / "net")
+    (folder / "config.json").unlink()
+    (folder / "config.json").mkdir()
+    with pytest.raises(WeightsError, match=r"net: cannot be saved to: config\.json is a folder"):
+        save(three(1), folder)
+    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "config.json", WEIGHTS]
+    assert same(load(folder), three())
+
+
+def test_a_file_that_is_a_link_is_replaced(tmp_path: Path) -> None:
+    folder = save(three(), tmp_path / "net")
+    (tmp_path / "elsewhere").write_text("not ours")
+    (folder / "README.md").unlink()
+    (folder / "README.md").symlink_to(tmp_path / "elsewhere")
     save(three(1), folder)
-    assert same(load(folder), three(1))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["net"]
+    assert (tmp_path / "elsewhere").read_text() == "not ours"
+    assert not (folder / "README.md").is_symlink()
 
 
-def test_files_of_two_saves_do_not_pass_for_one(tmp_path: Path) -> None:
+def test_the_weights_file_alone_is_enough_and_counts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     one, other = save(three(), tmp_path / "one"), save(three(1), tmp_path / "other")
+    net = three(1)
+    net.labels = ("x", "y", "z")
+    save(net, other)
+    load(one)
+    assert caplog.records == []
+    (other / "config.json").replace(one / "config.json")
+    back = load(one)
+    assert back.labels == ("ant", "bee", "cow")
+    assert same(back, three())
+    assert "disagree on labels, sha256; the weights file counts" in caplog.text
+    (one / "config.json").unlink()
+    assert load(one).labels == load(one / WEIGHTS).labels == ("ant", "bee", "cow")
+
+
+def test_a_folder_of_before_loads_and_files_of_two_of_its_saves_do_not_pass_for_one(
+    tmp_path: Path,
+) -> None:
+    one = as_before(save(three(), tmp_path / "one"))
+    other = as_before(save(three(1), tmp_path / "other"), "2")
+    back = load(one)
+    assert same(back, three())
+    assert back.labels == ("ant", "bee", "cow")
+    assert load(save(back, tmp_path / "new")).labels == back.labels
     (other / "config.json").replace(one / "config.json")
     with pytest.raises(CheckpointError, match="two different saves"):
         load(one)
+    (one / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"it has no config\.json"):
+        load(one)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_flipped_byte_is_found_where_it_is_looked_for(
+    tmp_path: Path, old: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = save(three(), tmp_path / "net")
+    if old:
+        as_before(folder)
+    assert same(load(folder, verify="always"), three())
+    assert ("no hash to verify it by" in caplog.text) is old
+    assert [entry.status for entry in verify(folder)] == ["ok"]
+    data = (folder / WEIGHTS).read_bytes()
+    for place in (data.index(b"bee"), len(data) - 5) if not old else ():
+        changed = bytearray(data)
+        changed[place] ^= 1
+        (folder / WEIGHTS).write_bytes(changed)
+        load(folder)
+        for name in (folder, folder / WEIGHTS):
+            with pytest.raises(CorruptWeightsError, match="damaged"):
+                load(name, verify="always")
+            assert [entry.status for entry in verify(str(name))] == ["corrupt"]
+    (folder / WEIGHTS).unlink()
+    assert [entry.status for entry in verify([str(folder)])] == ["missing"]
+    with pytest.raises(InputError, match=r"verify: expected one of .*'always'.*, got 'never'"):
+        load(folder, verify="never")  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("name", ["alexnet_2012", "cifar2_cnn", "cifar_plain20", "resnet18"])
+def test_outputs_are_the_saved_ones_to_the_bit(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    net = convzoo.create_model(name, num_classes=7).eval()
+    back = load(save(net, tmp_path / "net")).eval()
+    assert all(t.data_ptr() % 64 == 0 for t in back.state_dict().values())
+    side = max(net.min_size, 32)
+    for count in (1, 2, 3, 8):
+        x = torch.randn(count, net.in_channels, side, side)
+        assert torch.equal(back(x), net(x))
 
 
 def test_what_cannot_be_saved(tmp_path: Path) -> None:
@@ -131,12 +227,8 @@ def test_what_cannot_be_saved(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_a_saved_network(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"it has no config\.json"):
-        load(tmp_path)
-    folder = save(three(), tmp_path / "net")
-    (folder / WEIGHTS).unlink()
     with pytest.raises(CheckpointError, match=r"it has no model\.safetensors"):
-        load(folder)
+        load(tmp_path)
     with pytest.raises(WeightsError, match=r"no file or folder \./nothing"):
         load("./nothing")
 

@@ -14,7 +14,7 @@ from convzoo.errors import (
     WeightsError,
 )
 from convzoo.hub import load, save
-from hub_helpers import edited, same, three
+from hub_helpers import as_before, edited, rewritten, same, three
 
 WEIGHTS = "model.safetensors"
 
@@ -55,9 +55,11 @@ WEIGHTS = "model.safetensors"
 def test_a_config_that_lies(
     tmp_path: Path, edit: Callable[[dict[str, Any]], object], message: str
 ) -> None:
-    folder = edited(save(three(), tmp_path / "net"), edit)
-    with pytest.raises(ConvzooError, match=message):
-        load(folder)
+    folder = edited(save(three(), tmp_path / "new"), edit)
+    old = edited(as_before(save(three(), tmp_path / "old")), edit)
+    for place in (folder, old):
+        with pytest.raises(ConvzooError, match=message):
+            load(place)
 
 
 @pytest.mark.parametrize(
@@ -65,15 +67,23 @@ def test_a_config_that_lies(
     ["", "[]", "{", '{"a": 1, "a": 2}', '{"a": NaN}', "[" * 100_000, '{"a": ' + "9" * 5000 + "}"],
     ids=["empty", "list", "cut", "twice", "nan", "deep", "digits"],
 )
-def test_a_config_that_is_no_config(tmp_path: Path, text: str) -> None:
+def test_a_config_that_is_no_config(
+    tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = save(three(), tmp_path / "net")
     (folder / "config.json").write_text(text)
+    assert same(load(folder), three())  # the weights file says all
+    assert "config.json" in caplog.text
+    rewritten(folder / WEIGHTS, lambda header: header["__metadata__"].update(convzoo=text))
+    with pytest.raises(WeightsError, match=r"model\.safetensors: header: convzoo"):
+        load(folder)
+    rewritten(folder / WEIGHTS, lambda header: header["__metadata__"].pop("convzoo"))
     with pytest.raises(WeightsError, match=r"config\.json"):
         load(folder)
 
 
 def test_a_config_that_is_too_large(tmp_path: Path) -> None:
-    folder = save(three(), tmp_path / "net")
+    folder = as_before(save(three(), tmp_path / "net"))
     with (folder / "config.json").open("r+b") as file:
         file.truncate(17 << 20)
     with pytest.raises(WeightsError, match="larger than"):

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 import convzoo
 from convzoo import models
 from convzoo.errors import CheckpointError, ConvzooError, InputError
 from convzoo.hub import load, save
+from convzoo.hub._savable import check_savable
+from convzoo.layers import apply_drop_connect
 from hub_helpers import same, three
 
 
@@ -92,6 +96,95 @@ def test_a_refused_save_leaves_the_old_folder_as_it_was(case: str, tmp_path: Pat
     with pytest.raises(kind):
         save(build(), tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def _replace(net: nn.Module, path: str, module: nn.Module) -> None:
+    net.set_submodule(path, module)
+
+
+def _tie(net: convzoo.ResNet) -> None:
+    net.layer1[1].conv2.weight = net.layer1[0].conv2.weight
+
+
+def _reorder(net: convzoo.ResNet) -> None:
+    net._modules["bn1"] = net._modules.pop("bn1")
+
+
+def _same_forward(net: convzoo.ResNet) -> None:
+    net.layer1.forward = lambda x: x  # type: ignore[method-assign]
+
+
+CHANGES: dict[str, tuple[Callable[[Any], object], str]] = {
+    "activation": (lambda n: _replace(n, "relu", nn.Tanh()), "relu: expected ReLU, got Tanh"),
+    "identity": (lambda n: _replace(n, "bn1", nn.Identity()), "bn1: expected BatchNorm2d, got Id"),
+    "stride": (
+        lambda n: setattr(n.layer2[0].conv1, "stride", (1, 1)),
+        r"layer2\.0\.conv1\.stride: expected \(2, 2\), got \(1, 1\)",
+    ),
+    "eps": (lambda n: setattr(n.bn1, "eps", 1e-3), r"bn1\.eps: expected 1e-05, got 0\.001"),
+    "appended": (lambda n: n.layer3.append(nn.Dropout(0.5)), r"layer3\.3: added, Dropout"),
+    "removed": (lambda n: delattr(n, "layer3"), "layer3: removed"),
+    "order": (_reorder, "the order of modules"),
+    "forward": (_same_forward, r"layer1\.forward: replaced"),
+    "hook": (lambda n: n.layer1.register_forward_hook(lambda *_: None), "layer1: it has hooks"),
+    "pre-hook": (lambda n: n.register_forward_pre_hook(lambda *_: None), "net: it has hooks"),
+    "gradient hook": (
+        lambda n: n.layer1.register_full_backward_hook(lambda *_: None), "layer1: it has hooks"
+    ),
+    "parametrisation": (lambda n: weight_norm(n.conv1), "conv1: expected Conv2d, got Parametrized"),
+    "weight_norm": (lambda n: nn.utils.weight_norm(n.conv1), "missing: conv1.weight"),
+    "tied": (_tie, r"layer1\.1\.conv2\.weight: tied, the same tensor as layer1\.0\.conv2"),
+    "complex": (lambda n: n.fc.to(torch.complex64), "fc.weight: expected float64 or"),
+    "mixed": (lambda n: n.fc.half(), "of several types"),
+    "drop_connect": (apply_drop_connect, r"got DropConnectLinear[^$]*remove_drop_connect"),
+    "several": (
+        lambda n: (setattr(n.bn1, "eps", 1e-3), n.layer3.append(nn.Dropout(0.5))),
+        r"layer3\.3: added[^$]*bn1\.eps",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated", "ignore:Complex modules")
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_changed_network_is_refused_and_the_difference_named(case: str, tmp_path: Path) -> None:
+    change, message = CHANGES[case]
+    folder = save(three(), tmp_path / "net")
+    net = three()
+    change(net)
+    with pytest.raises(CheckpointError, match=f"changed since cifar_resnet20[^$]*{message}"):
+        save(net, folder)
+    assert same(load(folder), three())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_a_quantised_network_is_refused(tmp_path: Path) -> None:
+    net = models.mlp(num_classes=3)
+    for name, module in list(net.named_modules()):
+        if isinstance(module, nn.Linear):
+            packed = torch.ao.nn.quantized.dynamic.Linear(module.in_features, module.out_features)
+            net.set_submodule(name, packed)
+    with pytest.raises((CheckpointError, InputError), match="net"):
+        save(net, tmp_path / "net")
+    assert not (tmp_path / "net").exists()
+
+
+def test_what_changes_training_only_is_no_change(tmp_path: Path) -> None:
+    net = models.resnet18(num_classes=3, stem="small", drop_block=0.1)
+    convzoo.freeze(net, "up_to:layer2").train()
+    convzoo.replace_head(net, 5, dropout=0.2)
+    for module in net.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+        if isinstance(module, convzoo.layers.DropBlock2d):
+            module.progress = 0.5
+    net.to(memory_format=torch.channels_last).eval()
+    assert same(load(save(net, tmp_path / "net")), net)
+
+
+@pytest.mark.parametrize("name", convzoo.registry.MODELS)
+def test_a_network_as_it_was_built_is_never_refused(name: str) -> None:
+    if sum(p.numel() for p in convzoo.create_model(name, device="meta").parameters()) < 3e6:
+        check_savable(convzoo.create_model(name))
 
 
 def test_a_string_is_no_list_of_labels(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import convzoo
-from convzoo import layouts, weights
+from convzoo import weights
 from convzoo.errors import CorruptWeightsError, InputError, UnknownNameError, WeightsError
-from convzoo.hub import load, verify
+from convzoo.hub import _key_maps, load, verify
 from convzoo.labels import LABEL_SETS, label_set, map_labels
 from convzoo.weights import list_weights, weights_info
 
@@ -23,7 +23,7 @@ def test_every_row_is_whole(name: str) -> None:
     info = weights_info(name)
     assert info.name == f"{info.model}.{info.tag}" == name
     assert info.model in convzoo.registry.MODELS
-    assert info.layout in layouts.LAYOUTS
+    assert info.layout in _key_maps.LAYOUTS
     assert info.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", info.sha256)
     assert info.bundled == (info.repo is None)
     assert info.repo is None or re.fullmatch(r"(timm|lucid-dl)/[\w.-]+", info.repo)
@@ -103,7 +103,7 @@ def test_a_name_that_is_nearly_right() -> None:
 def test_timms_vgg_layout_both_ways(name: str) -> None:
     import timm
 
-    layout = layouts.get("timm-vgg")
+    layout = _key_maps.get("timm-vgg")
     with torch.device("meta"):
         theirs = {k: tuple(v.shape) for k, v in timm.create_model(name).state_dict().items()}
     ours = convzoo.create_model(name, device="meta").state_dict()
@@ -111,12 +111,12 @@ def test_timms_vgg_layout_both_ways(name: str) -> None:
     assert {
         layout.our_key(k): layout.our_shape(layout.our_key(k), shape) for k, shape in theirs.items()
     } == {k: tuple(v.shape) for k, v in ours.items()}
-    assert layouts.detect(name, theirs) is layout
-    assert layouts.detect(name, ours).name == "torchvision"
+    assert _key_maps.detect(name, theirs) is layout
+    assert _key_maps.detect(name, ours).name == "torchvision"
 
 
 def test_renamed_alexnet_and_googlenet() -> None:
-    alexnet, googlenet = layouts.get("lucid-alexnet"), layouts.get("lucid-googlenet")
+    alexnet, googlenet = _key_maps.get("lucid-alexnet"), _key_maps.get("lucid-googlenet")
     assert alexnet.our_key("fc6.weight") == "classifier.1.weight"
     assert alexnet.our_key("classifier.bias") == "classifier.6.bias"
     assert alexnet.our_key("features.0.weight") == "features.0.weight"
@@ -125,9 +125,9 @@ def test_renamed_alexnet_and_googlenet() -> None:
         ours = convzoo.create_model(model, device="meta").state_dict()
         theirs = layout.to_theirs(ours)
         assert [layout.our_key(key) for key in theirs] == list(ours)
-        assert layouts.detect(model, theirs) is layout
+        assert _key_maps.detect(model, theirs) is layout
     with pytest.raises(UnknownNameError):
-        layouts.get("keras")
+        _key_maps.get("keras")
 
 
 def test_imagenets_labels() -> None:

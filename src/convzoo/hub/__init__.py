@@ -7,9 +7,9 @@ verified first, and a network is built around the file rather than filled from i
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 import os
-import secrets
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,17 +17,26 @@ from typing import Any, TypeVar
 
 import torch
 
-from convzoo import layouts
 from convzoo._build import empty, option_names, own_options, place
 from convzoo._contract import Contract
 from convzoo._meta_device import garbage_collection_paused
 from convzoo.errors import ConvzooError, InputError, UnknownNameError, WeightsError
+from convzoo.hub import _key_maps
 from convzoo.hub._cache import Verify
 from convzoo.hub._card import CardInfo, model_card, provenance
 from convzoo.hub._config import write_config
-from convzoo.hub._fit import Request, adapt_first_convolution, fit
-from convzoo.hub._sources import CONFIG_FILE, HUB, WEIGHTS_FILE, Source, resolve
-from convzoo.hub._stock import CachedWeights, fetch, verify
+from convzoo.hub._fetch import CachedWeights, fetch, verify
+from convzoo.hub._fill import Request, adapt_first_convolution, fill
+from convzoo.hub._replace import replace_files
+from convzoo.hub._safetensors import CONFIG_KEY, serialised
+from convzoo.hub._sources import (
+    CONFIG_FILE,
+    CONFIG_HASH_KEY,
+    HUB,
+    WEIGHTS_FILE,
+    Source,
+    resolve,
+)
 from convzoo.registry import MODELS, ModelInfo, model_info
 
 C = TypeVar("C", bound=Contract)
@@ -57,7 +66,9 @@ def load(
             "pass architecture=, or use the builder: resnet50(weights=...)"
         )
     if architecture is None and name not in MODELS:
-        raise WeightsError(f"{found.name}: config.json names {name!r}, which convzoo does not have")
+        module = found.config.module
+        hint = f": that is not one of convzoo's; import {module} first" if module else ""
+        raise WeightsError(f"{found.name}: saved as {name!r}, which convzoo does not have{hint}")
     info = model_info(name)
     for option in found.config.options:
         if option not in option_names(info):
@@ -71,7 +82,7 @@ def load(
         if not found.config.options:
             raise
         raise WeightsError(
-            f"{found.name}: config.json: no {name} is built with options "
+            f"{found.name}: no {name} is built with options "
             f"{dict(found.config.options)!r:.200}: {error}"
         ) from error
 
@@ -97,7 +108,7 @@ def _filled(info: ModelInfo, source: Source, options: Mapping[str, Any]) -> Cont
     own = own_options(info, options)
     request = Request(functools.partial(empty, info, own), info.name, *place(options))
     with garbage_collection_paused():
-        return fit(request, source)
+        return fill(request, source)
 
 
 def save(
@@ -111,9 +122,9 @@ def save(
 ) -> Path:
     """Keep a network in a folder, from which `load` brings back the same one.
 
-    The folder holds `config.json`, `model.safetensors` and `README.md` (a model card). timm and
-    transformers load it too, where timm has the network. A kill at any moment leaves the old folder
-    or the new one, whole; other files in the folder stay.
+    `model.safetensors` holds all that `load` needs; `config.json`, with which timm and transformers
+    load it where timm has the network, and `README.md` (a model card) lie beside it. A kill at any
+    moment leaves each file old or new, and whole; nothing else in the folder is touched.
 
     Args:
         net: A network that a builder made.
@@ -138,7 +149,6 @@ def save(
 
 
 def _save(net: Contract, folder: Path, info: CardInfo, *, address: str | None) -> Path:
-    from convzoo.hub._folder import write_folder  # file locks, which loading does not need
     from convzoo.hub._savable import check_savable
 
     if not isinstance(net, Contract) or net.architecture is None:
@@ -146,35 +156,27 @@ def _save(net: Contract, folder: Path, info: CardInfo, *, address: str | None) -
             f"net: this {type(net).__name__} was not made by one of convzoo's builders, so that "
             "load could not build it again; keep its state_dict() instead"
         )
-    if any(tensor.is_meta for tensor in net.state_dict().values()):
+    if any(tensor.is_meta for tensor in (*net.parameters(), *net.buffers())):
         raise InputError("net: it is on the meta device, there are no numbers to keep")
     check_savable(net)
+    tensors = serialised(_key_maps.saved(net.architecture).to_theirs(net.state_dict()))
     about = provenance(net, info)
-    weights_id = secrets.token_hex(16)
-    layout = layouts.saved(net.architecture)
-    config = write_config(net, weights_id=weights_id, provenance=about)
+    config = write_config(net, sha256=tensors.sha256(), provenance=about)
+    metadata = {
+        "format": "pt",  # without which transformers refuses the file
+        CONFIG_KEY: config,
+        CONFIG_HASH_KEY: hashlib.sha256(config.encode()).hexdigest(),
+    }
     card = model_card(net, about, info, address or "owner/name")
-    write_folder(
+    replace_files(
         folder,
         {
-            CONFIG_FILE: lambda path: path.write_text(config, "utf-8"),
-            "README.md": lambda path: path.write_text(card, "utf-8"),
-            WEIGHTS_FILE: lambda path: _write_weights(net, layout, weights_id, path),
+            WEIGHTS_FILE: tensors.file(metadata),  # first: what it says counts
+            CONFIG_FILE: [config.encode()],
+            "README.md": [card.encode()],
         },
     )
     return folder
-
-
-def _write_weights(net: Contract, layout: layouts.Layout, weights_id: str, path: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    state = {key: value.detach().cpu() for key, value in net.state_dict().items()}
-    tensors = {key: value.contiguous() for key, value in layout.to_theirs(state).items()}
-    try:
-        save_file(tensors, path, metadata={"format": "pt", "convzoo.weights_id": weights_id})
-    except SafetensorError as error:
-        raise WeightsError(f"{path.parent}: cannot be saved: {error}") from error
 
 
 def push(
@@ -236,7 +238,7 @@ def from_pretrained(
     device: torch.device | str | None = None,
     token: str | None = None,
 ) -> C:
-    """What `Classifier.from_pretrained` does: `owner/name` is a repository if it is no folder."""
+    """What `Contract.from_pretrained` does: `owner/name` is a repository if it is no folder."""
     text = os.fspath(source)
     local = isinstance(source, os.PathLike) or Path(text).expanduser().exists()
     if not local and not text.startswith(HUB) and text.count("/") == 1:

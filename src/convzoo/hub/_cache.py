@@ -43,32 +43,22 @@ class HubFile(NamedTuple):
 
 def cache_folder() -> Path:
     """Where huggingface_hub keeps repositories; the same rules, without importing it."""
-    constants = sys.modules.get("huggingface_hub.constants")
-    if constants is not None:  # it has read the environment already, and keeps to what it read
-        return Path(constants.HF_HUB_CACHE)
-    given = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
-    return _expanded(given) if given else _home() / "hub"
+    return _place("HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "hub")
 
 
 def notes_folder() -> Path:
     """Where convzoo notes what it has verified: the Hub client's place for other libraries."""
+    return _place("ASSETS_CACHE", "HUGGINGFACE_ASSETS_CACHE", "assets") / "convzoo"
+
+
+def _place(name: str, old_name: str, usual: str) -> Path:
     constants = sys.modules.get("huggingface_hub.constants")
-    if constants is not None:
-        return Path(constants.HF_ASSETS_CACHE) / "convzoo"
-    given = os.environ.get("HF_ASSETS_CACHE") or os.environ.get("HUGGINGFACE_ASSETS_CACHE")
-    return (_expanded(given) if given else _home() / "assets") / "convzoo"
-
-
-def _home() -> Path:
-    given = os.environ.get("HF_HOME")
-    if given:
-        return _expanded(given)
-    caches = os.environ.get("XDG_CACHE_HOME")
-    return (_expanded(caches) if caches else Path.home() / ".cache") / "huggingface"
-
-
-def _expanded(path: str) -> Path:
-    return Path(os.path.expandvars(path)).expanduser()
+    if constants is not None:  # it has read the environment already, and keeps to what it read
+        return Path(getattr(constants, f"HF_{name}"))
+    given = os.environ.get(f"HF_{name}") or os.environ.get(old_name)
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("HF_HOME") or f"{caches}/huggingface"
+    return Path(os.path.expandvars(given or f"{home}/{usual}")).expanduser()
 
 
 def repository_folder(repo: str) -> Path:

@@ -1,8 +1,9 @@
-"""`config.json`: what a saved network was, in timm's terms and in ours.
+"""What a saved network was, in timm's terms and in ours.
 
-The file is timm's (`architecture`, `num_classes`, `pretrained_cfg`, `label_names`), so that timm
-and transformers load it; under `convzoo` it holds what theirs has no room for. A file from
-somewhere else is untrusted, and every value is checked.
+The weights file holds the text in its metadata, `config.json` beside it for others. It is timm's
+(`architecture`, `num_classes`, `pretrained_cfg`, `label_names`), so that timm and transformers load
+it; under `convzoo` it holds what theirs has no room for. A file from somewhere else is untrusted,
+and every value is checked.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from typing import Any, Final, cast
 
 from torch import nn
 
-from convzoo import layouts
 from convzoo._checks import check_labels
 from convzoo._contract import Contract
 from convzoo._heads import head_dropout
-from convzoo.checkpoint import read_json
 from convzoo.errors import ConvzooError, InputError, WeightsError
+from convzoo.hub import _key_maps
+from convzoo.hub._safetensors import read_json
 from convzoo.presets import Interpolation, Preset
+from convzoo.registry import model_info
 
 MAX_BYTES: Final = 16 << 20
 """Largest config.json that is read."""
@@ -47,6 +49,7 @@ class SavedConfig:
 
     Attributes:
         architecture: The builder's name; None where nobody says.
+        module: Where that builder is, if it is not one of convzoo's.
         num_classes: Classes it scores; None where nobody says, 0 for weights without a head.
         in_channels: Channels of its images; None where nobody says.
         options: The builder's options.
@@ -55,12 +58,13 @@ class SavedConfig:
         head_dropout: Dropout before the last layer.
         dtype: Name of the floating-point dtype to keep, e.g. `"bfloat16"`; None: the network's.
         licence: The licence's name, e.g. `"apache-2.0"`.
-        weights_id: What ties config and weights of one `save` together.
+        weights_id: What tied config.json to its weights before the weights file said all itself.
+        sha256: Of the tensors' bytes in the weights file.
         provenance: Where the weights come from: base weights, revision, versions, licence.
-        ours: Whether convzoo wrote it.
     """
 
     architecture: str | None = None
+    module: str | None = None
     num_classes: int | None = None
     in_channels: int | None = None
     options: Mapping[str, object] = field(default_factory=dict)
@@ -70,8 +74,8 @@ class SavedConfig:
     dtype: str | None = None
     licence: str | None = None
     weights_id: str | None = None
+    sha256: str | None = None
     provenance: Mapping[str, object] = field(default_factory=dict)
-    ours: bool = False
 
 
 def read_config(path: Path) -> SavedConfig:
@@ -96,8 +100,8 @@ def read_config(path: Path) -> SavedConfig:
     return parse_config(text, str(path))
 
 
-def parse_config(text: bytes, what: str) -> SavedConfig:
-    """Check the text of a config.json; see `read_config`."""
+def parse_config(text: bytes | str, what: str) -> SavedConfig:
+    """Check the text of a config.json, or its like in a weights file; see `read_config`."""
     reader = _Reader(what)
     raw = reader.table("the file", read_json(text, what))
     published = reader.table("pretrained_cfg", raw.get("pretrained_cfg", {}))
@@ -123,6 +127,7 @@ def parse_config(text: bytes, what: str) -> SavedConfig:
         raise reader.wrong("head_dropout", "a probability in [0, 1)", dropout)
     return SavedConfig(
         architecture=reader.name("architecture", own.get("architecture", raw.get("architecture"))),
+        module=reader.module(own.get("module")),
         num_classes=num_classes,
         in_channels=reader.count("in_channels", in_channels, 1 << 16),
         options={
@@ -135,8 +140,8 @@ def parse_config(text: bytes, what: str) -> SavedConfig:
         dtype=reader.dtype(own.get("dtype")),
         licence=reader.name("license", published.get("license")),
         weights_id=reader.name("weights_id", own.get("weights_id")),
+        sha256=reader.name("sha256", own.get("sha256")),
         provenance=reader.table("provenance", own.get("provenance", {})),
-        ours="convzoo" in raw,
     )
 
 
@@ -158,6 +163,12 @@ class _Reader:
         if value is not None and (not isinstance(value, str) or not 0 < len(value) <= 200):
             raise self.wrong(key, "a short string", value)
         return value
+
+    def module(self, value: object) -> str | None:
+        module = self.name("module", value)
+        if module is not None and not all(part.isidentifier() for part in module.split(".")):
+            raise self.wrong("module", "a module's name", value)
+        return module
 
     def count(self, key: str, value: object, most: int, least: int = 1) -> int | None:
         if value is None:
@@ -242,12 +253,12 @@ def timm_fields(preset: Preset) -> dict[str, object]:
     }
 
 
-def write_config(net: Contract, *, weights_id: str, provenance: Mapping[str, object]) -> str:
+def write_config(net: Contract, *, sha256: str, provenance: Mapping[str, object]) -> str:
     """The text of config.json for a network, in timm's terms and, under `convzoo`, in ours.
 
     Args:
         net: A network that a builder made.
-        weights_id: What ties the config to the weights file of the same `save`.
+        sha256: Of the tensors' bytes as they are saved.
         provenance: Where the weights come from.
 
     Returns:
@@ -257,9 +268,10 @@ def write_config(net: Contract, *, weights_id: str, provenance: Mapping[str, obj
         InputError: It is a text that `parse_config` would refuse.
     """
     labels = check_labels(net.labels, net.num_classes)
+    module = model_info(str(net.architecture)).builder.__module__
     head = net.get_submodule(net.head_path)
     preset = net.preset
-    layout = layouts.saved(str(net.architecture))
+    layout = _key_maps.saved(str(net.architecture))
     classifier = layout.their_key(f"{net.head_path}.weight").removesuffix(".weight")
     published: dict[str, object] = {
         "tag": "convzoo",
@@ -291,13 +303,14 @@ def write_config(net: Contract, *, weights_id: str, provenance: Mapping[str, obj
     config["convzoo"] = {
         "format": 1,
         "architecture": net.architecture,
+        **({} if module.startswith("convzoo.") else {"module": module}),
         "options": dict(net.options),
         "in_channels": net.in_channels,
         "head_dropout": head_dropout(head),
         "preset": None if preset is None else preset.to_dict(),
         "dtype": dtype if dtype in FLOATS else None,
         "key_layout": layout.name,
-        "weights_id": weights_id,
+        "sha256": sha256,
         "provenance": dict(provenance),
     }
     try:

@@ -13,7 +13,6 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -27,7 +26,6 @@ from convzoo.hub._cache import (
     announced_hash,
     cached_commit,
     cached_path,
-    notes_folder,
     repository_folder,
 )
 
@@ -113,10 +111,9 @@ def fetch_file(
         return found
     fixed = file._replace(revision=str(announced.commit_hash))
     promised = _promised_hash(fixed, announced, token)
-    with _lock(file):
-        found = _from_cache(fixed, sha256 or promised, verify)  # another process may have done it
-        if found is None:
-            found = _download(fixed, promised, sha256, announced.size, token, name)
+    found = _from_cache(fixed, sha256 or promised, verify)
+    if found is None:  # the client lets one process at a time fetch a file
+        found = _download(fixed, promised, sha256, announced.size, token, name)
     _remember_commit(file, found)
     return found
 
@@ -201,11 +198,12 @@ def _download(
 ) -> Fetched:
     """Fetch and hash; on a mismatch fetch once more, by force."""
     expected = sha256 or promised
-    found = ""
     _sweep(file, promised)
     for force in (True,) if cached_path(file) is not None else (False, True):
         path = _transfer(file, token, force=force)
-        found = actual_hash(path, expected, "always")
+        found = ""
+        with contextlib.suppress(FileNotFoundError):  # another process found it bad
+            found = actual_hash(path, expected, "always")
         if found == expected:
             return Fetched(path, file.revision, found)
         log.warning("%s: fetched a file with hash %s, expected %s", name, found, expected)
@@ -320,7 +318,7 @@ def translated(file: HubFile, error: Exception) -> WeightsError:
     if isinstance(error, errors.GatedRepoError):
         return WeightsError(f"access is granted on {page}, after its terms; then {login}")
     if isinstance(error, errors.RevisionNotFoundError):
-        return MissingFileError(f"the repository has no revision {file.revision!r}")
+        return WeightsError(f"the repository has no revision {file.revision!r}")
     if isinstance(error, errors.RemoteEntryNotFoundError):
         return MissingFileError(f"the repository has no file {file.path!r}")
     status = _status(error)
@@ -339,20 +337,6 @@ def translated(file: HubFile, error: Exception) -> WeightsError:
     if away:
         return UnreachableError(f"{constants.ENDPOINT} cannot be reached ({kind.splitlines()[0]})")
     return WeightsError(f"the transfer failed: {kind}")
-
-
-@contextlib.contextmanager
-def _lock(file: HubFile) -> Iterator[None]:
-    """One process at a time fetches a file; the others wait and find it there."""
-    from huggingface_hub.utils._fixes import WeakFileLock
-
-    folder = notes_folder() / "locks"
-    name = f"{file.repo}--{file.path}".replace("/", "--")
-    with contextlib.ExitStack() as held:
-        with contextlib.suppress(OSError):  # a read-only place: two may fetch, both verify
-            folder.mkdir(parents=True, exist_ok=True)
-            held.enter_context(WeakFileLock(folder / f"{name}.lock"))
-        yield
 
 
 def _sweep(file: HubFile, promised: str) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
-from convzoo import layouts, weights
+from torch import Tensor
+
+from convzoo import weights
 from convzoo.errors import (
     CheckpointError,
     CorruptWeightsError,
@@ -16,37 +20,40 @@ from convzoo.errors import (
     UnknownNameError,
     WeightsError,
 )
+from convzoo.hub import _key_maps
 from convzoo.hub._cache import SHA256, HubFile, Verify, actual_hash
-from convzoo.hub._config import SavedConfig, read_config
-from convzoo.hub._download import Fetched, MissingFileError, check_names, fetch_file
+from convzoo.hub._config import SavedConfig, parse_config, read_config
+from convzoo.hub._download import MissingFileError, check_names, fetch_file
+from convzoo.hub._pickles import is_pickle, read_pickle
+from convzoo.hub._safetensors import CONFIG_KEY, SafetensorsFile
 
 HUB: Final = "hf-hub:"
 WEIGHTS_FILE: Final = "model.safetensors"
 CONFIG_FILE: Final = "config.json"
-PICKLES: Final = (".pth", ".pt", ".bin")
+CONFIG_HASH_KEY: Final = "convzoo.sha256"
 
 log = logging.getLogger("convzoo")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A weights file that may be read, and what is known of it.
+    """A weights file that was opened, and what is known of it.
 
     Attributes:
         name: What the user called it.
-        file: The file.
-        config: What its config.json, or the catalogue, says.
+        path: The file.
+        contents: The file, open; of a pickle, the tensors that were in it.
+        config: What the file itself, its config.json or the catalogue says.
         layout: Its key layout; None where it has to be told from the keys.
         base: Where it comes from, for the model card of what is made from it.
-        pickled: Whether the file is a pickle rather than safetensors.
     """
 
     name: str
-    file: Path
+    path: Path
+    contents: SafetensorsFile | Mapping[str, Tensor]
     config: SavedConfig
-    layout: layouts.Layout | None
+    layout: _key_maps.Layout | None
     base: dict[str, object]
-    pickled: bool = False
 
 
 def looks_like_a_path(name: str) -> bool:
@@ -55,7 +62,8 @@ def looks_like_a_path(name: str) -> bool:
         "/" in name
         or os.sep in name
         or name.startswith((".", "~"))
-        or name.endswith((".safetensors", *PICKLES))
+        or name.endswith(".safetensors")
+        or is_pickle(name)
     )
 
 
@@ -74,7 +82,7 @@ def resolve(
             `save` wrote, or a file.
         architecture: The builder that asks, if one does; a tag alone is one of its tags.
         allow_pickle: Whether a `.pth` or `.bin` file may be read.
-        verify: When to hash a file from the Hub's cache.
+        verify: When to hash a file again.
         token: An access token for the Hub; None takes the one the user logged in with.
 
     Returns:
@@ -84,6 +92,8 @@ def resolve(
         UnknownNameError: It is none of these.
         WeightsError: It cannot be found, fetched or read.
     """
+    if verify not in get_args(Verify):
+        raise InputError(f"verify: expected one of {get_args(Verify)}, got {verify!r}")
     text = os.fspath(name)
     if text.startswith(HUB):
         return _from_hub(text, allow_pickle, verify, token)
@@ -96,9 +106,13 @@ def resolve(
             return _from_catalogue(info, verify, token)
     path = Path(text).expanduser()
     if path.is_dir():
-        return _from_folder(text, path)
+        for file in (path / WEIGHTS_FILE, path / CONFIG_FILE):
+            _check_link(path, file)
+        if not (path / WEIGHTS_FILE).is_file():
+            raise CheckpointError(f"{path}: not a saved network: it has no {WEIGHTS_FILE}")
+        return _from_file(text, path / WEIGHTS_FILE, False, verify, config_needed=True)
     if path.is_file():
-        return _from_file(text, path, allow_pickle)
+        return _from_file(text, path, allow_pickle, verify)
     if isinstance(name, os.PathLike) or looks_like_a_path(text):
         raise WeightsError(f"weights: there is no file or folder {text}")
     if architecture is None:
@@ -140,7 +154,8 @@ def _from_catalogue(info: weights.WeightsInfo, verify: Verify, token: str | None
     base["sha256"] = found
     _warn_of_licence(info.name, info.licence)
     known = {key: value for key, value in base.items() if value is not None}
-    return Source(info.name, file, config, layouts.get(info.layout), known)
+    contents = SafetensorsFile(file)
+    return Source(info.name, file, contents, config, _key_maps.get(info.layout), known)
 
 
 def parse_hub(text: str) -> HubFile:
@@ -165,33 +180,31 @@ def parse_hub(text: str) -> HubFile:
 
 def _from_hub(text: str, allow_pickle: bool, verify: Verify, token: str | None) -> Source:
     repo, _, revision = parse_hub(text)
-    config = SavedConfig()
-    try:
-        beside = _fetch(HubFile(repo, CONFIG_FILE, revision), verify, token, text)
-    except MissingFileError:
-        pass  # a lone weights file; whoever asks for it says which network it is
-    else:
-        config = read_config(beside.path)
-        revision = beside.commit or revision  # both files are of one commit
-    names = (WEIGHTS_FILE, *(("pytorch_model.bin",) if allow_pickle else ()))
-    for name in names:
+    for name in (WEIGHTS_FILE, "pytorch_model.bin"):
         try:
-            fetched = _fetch(HubFile(repo, name, revision), verify, token, text)
-        except MissingFileError as error:
-            missing = error
-            continue
-        base: dict[str, object] = {"weights": text, "repo": repo, "revision": fetched.commit}
-        base["sha256"] = fetched.hash if SHA256.fullmatch(fetched.hash) else None
-        base["licence"] = config.licence
-        _warn_of_licence(text, config.licence)
-        known = {key: value for key, value in base.items() if value is not None}
-        pickled = name in names[1:]
-        return Source(text, fetched.path, config, None, known, pickled=pickled)
-    raise missing
-
-
-def _fetch(file: HubFile, verify: Verify, token: str | None, text: str) -> Fetched:
-    return fetch_file(file, verify=verify, token=token, wanted_by=text)
+            found = fetch_file(
+                HubFile(repo, name, revision), verify=verify, token=token, wanted_by=text
+            )
+            break
+        except MissingFileError:
+            if not allow_pickle or is_pickle(name):
+                raise
+    contents = _opened(found.path)
+    config = _own_config(contents)
+    if config is None:
+        beside = HubFile(repo, CONFIG_FILE, found.commit or revision)  # both are of one commit
+        try:
+            path = fetch_file(beside, verify=verify, token=token, wanted_by=text).path
+        except MissingFileError:
+            config = SavedConfig()  # whoever asks for it says which network it is
+        else:
+            config = read_config(path)
+    _warn_of_licence(text, config.licence)
+    base: dict[str, object] = {"weights": text, "repo": repo, "revision": found.commit}
+    base["sha256"] = found.hash if SHA256.fullmatch(found.hash) else None
+    base["licence"] = config.licence
+    known = {key: value for key, value in base.items() if value is not None}
+    return Source(text, found.path, contents, config, None, known)
 
 
 _warned: set[str] = set()
@@ -204,15 +217,80 @@ def _warn_of_licence(name: str, licence: str | None) -> None:
         log.warning("%s: the licence of these weights, %s, is non-commercial", name, licence)
 
 
-def _from_folder(name: str, folder: Path) -> Source:
-    config = folder / CONFIG_FILE
-    file = folder / WEIGHTS_FILE
-    for needed in (config, file):
-        if not needed.is_file():
-            raise CheckpointError(f"{folder}: not a saved network: it has no {needed.name}")
-        _check_link(folder, needed)
-    read = read_config(config)
-    return Source(name, file, read, None, dict(read.provenance))
+def _from_file(
+    name: str, file: Path, allow_pickle: bool, verify: Verify, *, config_needed: bool = False
+) -> Source:
+    pickled = is_pickle(file.name)
+    if pickled and not allow_pickle:
+        raise WeightsError(
+            f"{file}: a pickle can run code of its writer when it is read; "
+            "convzoo.load(..., allow_pickle=True) reads it with torch's restricted unpickler"
+        )
+    contents = _opened(file)
+    config = _own_config(contents)
+    beside = file.with_name(CONFIG_FILE)
+    if config is not None:
+        _compare(name, config, beside)
+    elif beside.is_file():
+        config = read_config(beside)
+    elif config_needed:
+        raise CheckpointError(f"{file.parent}: not a saved network: it has no {CONFIG_FILE}")
+    else:
+        config = SavedConfig()
+    if verify == "always":
+        intact = is_intact(contents, config)
+        if intact is None:
+            log.warning("%s: it holds no hash to verify it by", name)
+        elif not intact:
+            raise CorruptWeightsError(
+                f"{file}: damaged: its sha256 is not the one that was noted when it was saved"
+            )
+    return Source(name, file, contents, config, None, dict(config.provenance))
+
+
+def _opened(file: Path) -> SafetensorsFile | Mapping[str, Tensor]:
+    return read_pickle(file) if is_pickle(file.name) else SafetensorsFile(file)
+
+
+def _own_config(contents: SafetensorsFile | Mapping[str, Tensor]) -> SavedConfig | None:
+    """What the file says of itself; None where it does not."""
+    if not isinstance(contents, SafetensorsFile) or CONFIG_KEY not in contents.metadata:
+        return None
+    return parse_config(contents.metadata[CONFIG_KEY], f"{contents.path}: header: {CONFIG_KEY}")
+
+
+def _compare(name: str, config: SavedConfig, beside: Path) -> None:
+    """Tell in the log where config.json says something else than the file it lies beside."""
+    if not beside.is_file():
+        return
+    try:
+        other = read_config(beside)
+    except WeightsError as error:
+        log.warning("%s; the weights file says all, and counts", error)
+        return
+    differ = [f.name for f in fields(config) if getattr(config, f.name) != getattr(other, f.name)]
+    if differ:
+        log.warning(
+            "%s: config.json and the weights file disagree on %s; the weights file counts",
+            name,
+            ", ".join(differ),
+        )
+
+
+def is_intact(contents: SafetensorsFile | Mapping[str, Tensor], config: SavedConfig) -> bool | None:
+    """Whether a file still has the hashes that `save` noted in it; None where it notes none.
+
+    Args:
+        contents: The file.
+        config: What it says of itself.
+
+    Returns:
+        The answer.
+    """
+    if not isinstance(contents, SafetensorsFile) or CONFIG_KEY not in contents.metadata:
+        return None
+    text, noted = (contents.metadata.get(key, "") for key in (CONFIG_KEY, CONFIG_HASH_KEY))
+    return hashlib.sha256(text.encode()).hexdigest() == noted and contents.sha256() == config.sha256
 
 
 def _check_link(folder: Path, file: Path) -> None:
@@ -224,15 +302,3 @@ def _check_link(folder: Path, file: Path) -> None:
         raise CheckpointError(
             f"{file}: a link out of the folder, to {file.resolve()}; not followed"
         )
-
-
-def _from_file(name: str, file: Path, allow_pickle: bool) -> Source:
-    pickled = file.suffix in PICKLES
-    if pickled and not allow_pickle:
-        raise WeightsError(
-            f"{file}: a pickle can run code of its writer when it is read; "
-            "convzoo.load(..., allow_pickle=True) reads it with torch's restricted unpickler"
-        )
-    beside = file.with_name(CONFIG_FILE)
-    config = read_config(beside) if beside.is_file() else SavedConfig()
-    return Source(name, file, config, None, dict(config.provenance), pickled=pickled)

@@ -9,22 +9,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from convzoo import layouts
 from convzoo._contract import Contract
-from convzoo.checkpoint import (
-    Slot,
-    TensorEntry,
-    assign,
-    entries_with_nan,
-    map_tensors,
-    mismatch,
-    read_header,
-    read_pickle,
-    slots,
-    tensors_with_nan,
-)
+from convzoo._heads import head_dropout
 from convzoo.errors import CheckpointError, InputError, WeightsError
+from convzoo.hub import _key_maps
 from convzoo.hub._config import TRAINING_OPTIONS, first_convolution
+from convzoo.hub._safetensors import SafetensorsFile, TensorEntry, tensors_with_nan
+from convzoo.hub._slots import Slot, assign, mismatch, slots
 from convzoo.hub._sources import Source
 
 log = logging.getLogger("convzoo")
@@ -52,10 +43,10 @@ class _Contents(NamedTuple):
     """A weights file's tensors by our keys."""
 
     entries: dict[str, TensorEntry]  # our key -> dtype, shape in our layout, place in the file
-    read: Mapping[str, Tensor] | None  # the tensors, if they had to be read already
+    read: Mapping[str, Tensor]  # a pickle's tensors; empty where the file is mapped
 
 
-def fit(request: Request, source: Source) -> Contract:
+def fill(request: Request, source: Source) -> Contract:
     """The network that a builder was asked for, with these weights.
 
     Args:
@@ -110,28 +101,28 @@ def fit(request: Request, source: Source) -> Contract:
 
 
 def _open(source: Source, architecture: str) -> _Contents:
-    """Read the table of contents, and name everything as we do."""
-    config = source.config
-    read: Mapping[str, Tensor] | None = None
-    if source.pickled:
-        read = read_pickle(source.file)
-        found = {key: TensorEntry(value.dtype, tuple(value.shape)) for key, value in read.items()}
-    else:
-        found, metadata = read_header(source.file)
-        written_with = metadata.get("convzoo.weights_id")
+    """Name everything in the file as we do."""
+    config, file = source.config, source.contents
+    read: Mapping[str, Tensor] = {}
+    if isinstance(file, SafetensorsFile):
+        found: Mapping[str, TensorEntry] = file.entries
+        written_with = file.metadata.get("convzoo.weights_id")
         if None not in (config.weights_id, written_with) and config.weights_id != written_with:
             raise CheckpointError(
-                f"{source.name}: config.json and {source.file.name} come from two different "
+                f"{source.name}: config.json and {source.path.name} come from two different "
                 "saves; the second one was interrupted: save the network again"
             )
-    layout = source.layout or layouts.detect(architecture, found)
+    else:
+        read = file
+        found = {key: TensorEntry(value.dtype, tuple(value.shape)) for key, value in read.items()}
+    layout = source.layout or _key_maps.detect(architecture, found)
     names = {layout.our_key(key): key for key in found}
     # Only the shapes differ between layouts, so that a tensor is mapped in ours at once.
     entries = {
         key: found[name]._replace(shape=layout.our_shape(key, found[name].shape))
         for key, name in names.items()
     }
-    if read is not None:
+    if read:
         read = {key: read[name].reshape(entries[key].shape) for key, name in names.items()}
     return _Contents(entries, read)
 
@@ -152,7 +143,9 @@ def _build(request: Request, source: Source, contents: _Contents) -> Contract:
         sizes = (classes or net.num_classes, channels or net.in_channels)
         if sizes != (net.num_classes, net.in_channels):
             net = request.build(*sizes)
-    if config.head_dropout:
+    if config.head_dropout and config.head_dropout != head_dropout(
+        net.get_submodule(net.head_path)
+    ):
         net.reset_head(net.num_classes, dropout=config.head_dropout)
     return net
 
@@ -177,6 +170,9 @@ def _fresh_parts(
     """Keys that start afresh because the file cannot have them; drops what the network has not."""
     heads = tuple(f"{path}." for path in net.head_paths()) if headless else ()
     fresh = {key for key in needed if key.startswith(heads)} if heads else set()
+    counters = {key for key in needed if key.endswith(".num_batches_tracked")}
+    if not counters & contents.entries.keys():
+        fresh |= counters  # files of old have none, and evaluation needs none
     aux = {path.partition(".")[0] for path in net.aux_head_paths}
     here = {key for key in needed if key.partition(".")[0] in aux}
     there = {key for key in contents.entries if key.partition(".")[0] in aux}
@@ -214,10 +210,10 @@ def _tensors(
     device: torch.device,
 ) -> dict[str, Tensor]:
     """Every tensor by our key, in our shape, in the right dtype and place."""
-    read = contents.read
-    if read is None:
-        broken = entries_with_nan(source.file, contents.entries)
-        read = map_tensors(source.file, contents.entries, device)
+    file, read = source.contents, contents.read
+    if isinstance(file, SafetensorsFile):
+        broken = file.quick_look_for_nan()
+        read = file.tensors(contents.entries, device)
     else:
         broken = tensors_with_nan(read)
     if broken:

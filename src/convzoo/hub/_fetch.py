@@ -1,0 +1,152 @@
+"""Weights ahead of time: filling the cache, and hashing again what is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+from convzoo import weights
+from convzoo.errors import CheckpointError, WeightsError
+from convzoo.hub._cache import HubFile, Verify, actual_hash, announced_hash, cached_path
+from convzoo.hub._pickles import is_pickle
+from convzoo.hub._safetensors import SafetensorsFile, tensors_with_nan
+from convzoo.hub._sources import HUB, WEIGHTS_FILE, looks_like_a_path, parse_hub, resolve
+
+
+class CachedWeights(NamedTuple):
+    """A weights file that `fetch` or `verify` looked at.
+
+    Attributes:
+        name: What it was asked for as.
+        path: Where it is; None where it is missing.
+        status: `"ok"`, `"missing"` (not there), `"corrupt"` (its hash is not the one it should
+            have), or `"nan"` (the hash is right, the numbers are not).
+        hash: Its sha256, where it was taken; of what `save` wrote, that of its tensors.
+    """
+
+    name: str
+    path: Path | None
+    status: Literal["ok", "missing", "corrupt", "nan"]
+    hash: str | None
+
+
+def fetch(
+    names: str | Iterable[str], *, verify: Verify = "changed", token: str | None = None
+) -> list[CachedWeights]:
+    """Fill the cache ahead of time, so that loading needs no network.
+
+    Args:
+        names: Names of the catalogue, shell patterns of them, and `hf-hub:` addresses.
+        verify: When to hash a file that is in the cache.
+        token: An access token for the Hub; None takes the one you logged in with.
+
+    Returns:
+        One entry for each file, in order; a file that holds NaN is there, marked `"nan"`.
+
+    Raises:
+        UnknownNameError: A name is not in the catalogue.
+        WeightsError: A file cannot be fetched.
+        CorruptWeightsError: A file is not what was published.
+    """
+    found = []
+    for name in _expand(names):
+        source = resolve(name, verify=verify, token=token)
+        known = source.base.get("sha256")
+        found.append(
+            CachedWeights(
+                name, source.path, _status(source.contents), None if known is None else str(known)
+            )
+        )
+    return found
+
+
+def verify(names: str | os.PathLike[str] | Iterable[str] = ()) -> list[CachedWeights]:
+    """Hash weights again, whether or not they changed, without the network.
+
+    Args:
+        names: As in `fetch`, and folders and files that `save` wrote; none means everything of the
+            catalogue that is in the cache or comes with the package.
+
+    Returns:
+        One entry for each file, in order. A file that notes no hash of its tensors is searched for
+        NaN only.
+
+    Raises:
+        UnknownNameError: A name is not in the catalogue, and no file or folder.
+
+    Examples:
+        >>> import convzoo
+        >>> folder = convzoo.save(convzoo.cifar_resnet20(num_classes=3), "three")
+        >>> [entry.status for entry in convzoo.verify(folder)]
+        ['ok']
+    """
+    asked = _expand(names)
+    found = [_verify_one(name) for name in asked or weights.list_weights()]
+    return found if asked else [entry for entry in found if entry.status != "missing"]
+
+
+def _verify_one(name: str) -> CachedWeights:
+    if _is_local(name):
+        return _verify_local(name)
+    if name.startswith(HUB):
+        file = parse_hub(name)._replace(path=WEIGHTS_FILE)
+        expected, path = None, cached_path(file)
+    else:
+        info = weights.weights_info(name)
+        expected = info.sha256
+        if info.repo is None:
+            path = weights.BUNDLED / info.file
+        else:
+            path = cached_path(HubFile(info.repo, info.file, info.revision), expected)
+    if path is None or not path.is_file():
+        return CachedWeights(name, None, "missing", None)
+    expected = expected or announced_hash(path)
+    actual = None if expected is None else actual_hash(path, expected, "always")
+    if actual != expected:
+        return CachedWeights(name, path, "corrupt", actual)
+    try:
+        return CachedWeights(name, path, _status(SafetensorsFile(path)), actual)
+    except WeightsError:
+        return CachedWeights(name, path, "corrupt", actual)
+
+
+def _verify_local(name: str) -> CachedWeights:
+    path = Path(name).expanduser()
+    file = path / WEIGHTS_FILE if path.is_dir() else path
+    if not file.is_file():
+        return CachedWeights(name, None, "missing", None)
+    if is_pickle(file.name):
+        raise WeightsError(f"{file}: a pickle holds no hash to verify it by")
+    try:
+        source = resolve(path, verify="always")
+    except (CheckpointError, WeightsError):
+        return CachedWeights(name, file, "corrupt", None)
+    return CachedWeights(name, file, _status(source.contents), source.config.sha256)
+
+
+def _status(contents: SafetensorsFile | Mapping[str, Tensor]) -> Literal["ok", "nan"]:
+    if isinstance(contents, SafetensorsFile):
+        contents = contents.tensors(contents.entries)
+    return "nan" if tensors_with_nan(contents) else "ok"
+
+
+def _is_local(name: str) -> bool:
+    if name.startswith(HUB) or name in weights.list_weights():
+        return False
+    return looks_like_a_path(name) or Path(name).exists()
+
+
+def _expand(names: str | os.PathLike[str] | Iterable[str]) -> list[str]:
+    expanded: list[str] = []
+    for name in (os.fspath(names),) if isinstance(names, (str, os.PathLike)) else names:
+        if name.startswith(HUB) or _is_local(name):
+            expanded.append(name)
+        elif any(sign in name for sign in "*?["):
+            expanded += weights.list_weights(name)
+        else:
+            expanded.append(weights.weights_info(name).name)
+    return list(dict.fromkeys(expanded))
