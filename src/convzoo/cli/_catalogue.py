@@ -73,7 +73,7 @@ def fetch(names: tuple[str, ...]) -> None:
 @click.command()
 @click.argument("names", nargs=-1)
 def verify(names: tuple[str, ...]) -> None:
-    """Hash cached weights again; without NAMES all that are there.
+    """Hash cached weights again; without NAMES all that are there. A folder of save is a NAME, too.
 
     The exit status is 2 if a file is not what was published, or is missing.
     """
