@@ -106,6 +106,10 @@ def _module_differences(net: nn.Module, built: nn.Module) -> Iterator[str]:
             found = getattr(module, key, None)
             if not isinstance(found, _PLAIN) or found != value:
                 yield f"{name}.{key}: expected {value!r:.80}, got {found!r:.80}"
+        # Settings behind properties show there, such as DropBlock's rate; so does `inplace`.
+        told, telling = other.extra_repr(), module.extra_repr()
+        if told != telling and not hasattr(other, "inplace"):
+            yield f"{name}: expected ({told}), got ({telling})"
         if "forward" in vars(module) and "forward" not in vars(other):
             yield f"{name}.forward: replaced"
         if any(len(vars(module).get(kind, ())) > len(vars(other)[kind]) for kind in _HOOKS):
