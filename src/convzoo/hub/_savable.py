@@ -100,15 +100,17 @@ def _module_differences(net: nn.Module, built: nn.Module) -> Iterator[str]:
         if type(module) is not type(other) and not (ours_too and isinstance(module, type(other))):
             yield f"{name}: expected {type(other).__name__}, got {type(module).__name__}"
             continue
+        said = False
         for key, value in vars(other).items():
             if key.startswith("_") or key in _FREE or not isinstance(value, _PLAIN):
                 continue
             found = getattr(module, key, None)
             if not isinstance(found, _PLAIN) or found != value:
+                said = True
                 yield f"{name}.{key}: expected {value!r:.80}, got {found!r:.80}"
         # Settings behind properties show there, such as DropBlock's rate; so does `inplace`.
         told, telling = other.extra_repr(), module.extra_repr()
-        if told != telling and not hasattr(other, "inplace"):
+        if told != telling and not said and not hasattr(other, "inplace"):
             yield f"{name}: expected ({told}), got ({telling})"
         if "forward" in vars(module) and "forward" not in vars(other):
             yield f"{name}.forward: replaced"
