@@ -9,6 +9,7 @@ names are torchvision's, so that its checkpoints load as they are.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import torch
@@ -65,6 +66,27 @@ class ConvUnit(nn.Module):
         return x
 
 
+def same_conv(
+    in_channels: int,
+    filters: int,
+    kernel: int = 1,
+    stride: int = 1,
+    *,
+    batch_norm: bool,
+    inplace: bool,
+) -> ConvUnit:
+    """A unit that keeps the map's size at stride 1."""
+    return ConvUnit(
+        in_channels,
+        filters,
+        kernel,
+        stride=stride,
+        padding=kernel // 2,
+        batch_norm=batch_norm,
+        inplace=inplace,
+    )
+
+
 class _Module(nn.Module):
     """What all Inception modules share: they know their width, and their call is typed."""
 
@@ -113,16 +135,7 @@ class InceptionNaive(_Module):
     ) -> None:
         super().__init__()
 
-        def conv(filters: int, kernel_size: int) -> ConvUnit:
-            return ConvUnit(
-                in_channels,
-                filters,
-                kernel_size,
-                padding=kernel_size // 2,
-                batch_norm=batch_norm,
-                inplace=inplace,
-            )
-
+        conv = functools.partial(same_conv, in_channels, batch_norm=batch_norm, inplace=inplace)
         self.branch1: ConvUnit = conv(ch1x1, 1)
         self.branch2: ConvUnit = conv(ch3x3, 3)
         self.branch3: ConvUnit = conv(ch5x5, 5)
@@ -176,16 +189,7 @@ class InceptionReduced(_Module):
     ) -> None:
         super().__init__()
 
-        def conv(channels: int, filters: int, kernel_size: int = 1) -> ConvUnit:
-            return ConvUnit(
-                channels,
-                filters,
-                kernel_size,
-                padding=kernel_size // 2,
-                batch_norm=batch_norm,
-                inplace=inplace,
-            )
-
+        conv = functools.partial(same_conv, batch_norm=batch_norm, inplace=inplace)
         self.branch1: ConvUnit = conv(in_channels, ch1x1)
         self.branch2: nn.Sequential = nn.Sequential(
             conv(in_channels, ch3x3_reduce), conv(ch3x3_reduce, ch3x3, 3)

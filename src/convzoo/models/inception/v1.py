@@ -29,22 +29,23 @@ weights (`transform_input`). Here that is the preset's affair: see `fold_input_a
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Unpack, get_args, overload
 
 import torch
 from torch import Tensor, nn
 
 from convzoo import _tags
 from convzoo._build import BuildOptions
+from convzoo._checks import check_choice
 from convzoo._classifier import Classifier
 from convzoo._construct import construct
 from convzoo._contract import Stage
-from convzoo.errors import UnknownNameError
 from convzoo.layers import LocalResponseNorm
 from convzoo.models.inception.auxiliary import GOOGLENET_AUX_WEIGHT, GoogLeNetAux, GoogLeNetOutput
-from convzoo.models.inception.blocks import ConvUnit, InceptionReduced
+from convzoo.models.inception.blocks import ConvUnit, InceptionReduced, same_conv
 from convzoo.presets import IMAGENET, Preset
 from convzoo.registry import Paper, architecture
 
@@ -119,19 +120,8 @@ class GoogLeNet(Classifier):
         inplace: bool = True,
     ) -> None:
         super().__init__()
-        if stem not in ("imagenet", "small"):
-            raise UnknownNameError("stem", stem, ("imagenet", "small"))
-
-        def conv(channels: int, filters: int, kernel: int, stride: int = 1) -> ConvUnit:
-            return ConvUnit(
-                channels,
-                filters,
-                kernel,
-                stride=stride,
-                padding=kernel // 2,
-                batch_norm=batch_norm,
-                inplace=inplace,
-            )
+        check_choice("stem", stem, get_args(GoogLeNetStem))
+        conv = functools.partial(same_conv, batch_norm=batch_norm, inplace=inplace)
 
         def halve() -> nn.MaxPool2d:
             # Without padding but with the last window kept: 112 -> 56 -> 28 -> 14 -> 7.

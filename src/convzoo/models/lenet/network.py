@@ -28,11 +28,11 @@ from torch import Tensor, nn
 
 from convzoo import _tags
 from convzoo._build import BuildOptions
-from convzoo._checks import check_count, check_probability
+from convzoo._checks import check_choice, check_count, check_probability
 from convzoo._classifier import Classifier
 from convzoo._construct import construct
 from convzoo._contract import Stage
-from convzoo.errors import InputError, UnknownNameError
+from convzoo.errors import InputError
 from convzoo.models.lenet.blocks import (
     C3_TABLE,
     CODE_LENGTH,
@@ -122,10 +122,8 @@ class LeNet5(Classifier):
         inplace: bool = True,
     ) -> None:
         super().__init__()
-        if activation not in _ACTIVATIONS:
-            raise UnknownNameError("activation", activation, _ACTIVATIONS)
-        if pool not in _POOLS:
-            raise UnknownNameError("pool", pool, _POOLS)
+        check_choice("activation", activation, tuple(_ACTIVATIONS))
+        check_choice("pool", pool, tuple(_POOLS))
         if input_size not in (28, 32):
             raise InputError(f"input_size: expected 28 or 32 pixels, got {input_size!r}")
         squash, subsample = _ACTIVATIONS[activation], _POOLS[pool]

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from convzoo._build import BuildOptions
-from convzoo._checks import check_probability
+from convzoo._checks import check_choice, check_probability
 from convzoo._classifier import Classifier
 from convzoo._contract import Stage
 from convzoo._heads import DropoutLinear
@@ -286,8 +286,7 @@ def _check_choices(
         ("shortcut option", shortcut, get_args(Shortcut)),
         ("stride_in", stride_in or "3x3", get_args(StrideIn)),
     ):
-        if value not in known:
-            raise UnknownNameError(name, value, known)
+        check_choice(name, value, known)
     if len(layers) != len(widths) or not layers:
         raise InputError(
             f"layers: expected one number a stage, {len(widths)} for widths {tuple(widths)}, "

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from torch import nn
 
-from convzoo._checks import check_count
+from convzoo._checks import check_choice, check_count
 from convzoo._classifier import Classifier
-from convzoo.errors import InputError, UnknownNameError
+from convzoo.errors import InputError
 from convzoo.presets import Preset
 from convzoo.registry import Paper
 
@@ -58,15 +58,9 @@ def fully_connected(
 
 def check_names(**chosen: str) -> None:
     """Refuse an option's name that does not exist."""
-    known: Mapping[str, Sequence[str]] = {
-        "activation": tuple(ACTIVATIONS),
-        "init": ("torch", "kaiming"),
-        "padding": ("none", "zeros", "reflect", "replicate"),
-        "pool": tuple(POOLINGS),
-    }
+    kinds = {"activation": Activation, "init": Init, "padding": Padding, "pool": Pooling}
     for option, name in chosen.items():
-        if name not in known[option]:
-            raise UnknownNameError(option, name, known[option])
+        check_choice(option, name, get_args(kinds[option]))
 
 
 def check_sizes(name: str, sizes: Sequence[int]) -> None:
