@@ -184,7 +184,7 @@ def test_optimizers_and_schedulers_take_the_groups() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"lr": -1.0}, "lr: expected a number of at least 0, got -1.0"),
+        ({"lr": -1.0}, "lr: expected a finite number of at least 0, got -1.0"),
         ({"lr": float("nan")}, "lr: expected"),
         ({"lr": 0.1, "head_lr": -1.0}, "head_lr: expected"),
         ({"lr": 0.1, "weight_decay": -1.0}, "weight_decay: expected"),

@@ -58,7 +58,7 @@ def check_number(
     if most < math.inf:
         limits = f"number from {least:g} to {most:g}"
     else:
-        limits = "finite number" if least == -math.inf else f"number of at least {least:g}"
+        limits = "finite number" + (f" of at least {least:g}" if least > -math.inf else "")
     raise InputError(f"{name}: expected a {limits}, got {value!r:.80}")
 
 

@@ -195,7 +195,7 @@ def test_identity_is_the_same_object():
 
 
 def test_bad_arguments():
-    with pytest.raises(InputError, match=r"drop_prob: expected a number in \[0, 1\], got 1.5"):
+    with pytest.raises(InputError, match=r"drop_prob: expected a number from 0 to 1, got 1.5"):
         DropBlock2d(1.5)
     with pytest.raises(InputError, match="drop_prob"):
         DropBlock2d().drop_prob = -1

@@ -110,7 +110,7 @@ def test_options_are_kept_as_json_would_hold_them() -> None:
 def test_bad_rates_are_refused() -> None:
     with pytest.raises(InputError, match="drop_path: expected a probability"):
         convzoo.resnet18(drop_path=1.0)
-    with pytest.raises(InputError, match="drop_prob: expected a number in"):
+    with pytest.raises(InputError, match="drop_prob: expected a number from 0 to 1"):
         convzoo.resnet18(drop_block=1.5)
     with pytest.raises(UnknownNameError, match=r"drop_block field 'block': .*'block_size'"):
         convzoo.resnet18(drop_block={"block": 3})  # type: ignore[typeddict-item]

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from convzoo._checks import check_number
 from convzoo._classifier import Classifier
 from convzoo.errors import InputError
 from convzoo.transfer._find_heads import find_heads, inside, unwrap
@@ -149,8 +150,8 @@ def _check(
     lr: float, head_lr: float | None, layer_decay: float | None, weight_decay: float
 ) -> None:
     for name, value in (("lr", lr), ("head_lr", head_lr), ("weight_decay", weight_decay)):
-        if value is not None and not value >= 0:
-            raise InputError(f"{name}: expected a number of at least 0, got {value!r}")
+        if value is not None:
+            check_number(name, value, 0)
     if layer_decay is not None and not 0 < layer_decay <= 1:
         raise InputError(f"layer_decay: expected a factor in (0, 1], got {layer_decay!r}")
 
