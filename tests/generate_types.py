@@ -77,13 +77,13 @@ def create_model_overloads() -> str:
         kinds = {"": network}
         if aux:
             kinds = {
-                "aux_heads: Literal[False] = False,": network,
-                "aux_heads: Literal[True],": aux,
-                "aux_heads: bool,": f"{network} | {aux}",
+                "aux_heads: Literal[False] = False, ": network,
+                "aux_heads: Literal[True], ": aux,
+                "aux_heads: bool, ": f"{network} | {aux}",
             }
         for heads, returned in kinds.items():
             signature = (
-                f"def create_model(name: {literal(names)}, *, weights: str | None = None, {heads} "
+                f"def create_model(name: {literal(names)}, *, weights: str | None = None, {heads}"
                 f"**options: Unpack[{options}]) -> {returned}: ..."
             )
             text += f"@overload\n{wrapped(signature)}\n"

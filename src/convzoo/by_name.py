@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from typing import Any, Literal, TypedDict, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast, overload
 
 import torch
 
@@ -18,8 +18,8 @@ from convzoo._classifier import Classifier
 from convzoo.errors import InputError
 from convzoo.registry import MODELS, model_info
 
-Verify = Literal["changed", "always"]
-"""When a file is hashed: if it changed since the last time, or whenever it is used."""
+if TYPE_CHECKING:
+    from convzoo.hub._cache import Verify
 
 
 class LoadOptions(TypedDict, total=False):
@@ -35,10 +35,10 @@ class LoadOptions(TypedDict, total=False):
 # generated: create_model
 # fmt: off
 @overload
-def create_model(name: Literal["alexnet"], *, weights: str | None = None,  **options:
+def create_model(name: Literal["alexnet"], *, weights: str | None = None, **options:
     Unpack[models.AlexNetOptions]) -> models.AlexNet: ...
 @overload
-def create_model(name: Literal["alexnet_2012"], *, weights: str | None = None,  **options:
+def create_model(name: Literal["alexnet_2012"], *, weights: str | None = None, **options:
     Unpack[models.AlexNet2012Options]) -> models.AlexNet2012: ...
 @overload
 def create_model(name: Literal["inception_v3"], *, weights: str | None = None, aux_heads:
@@ -63,10 +63,10 @@ def create_model(name: Literal["googlenet", "googlenet_2014"], *, weights: str |
     aux_heads: bool, **options:
     Unpack[models.GoogLeNetOptions]) -> models.GoogLeNet | models.GoogLeNetWithAux: ...
 @overload
-def create_model(name: Literal["lenet5"], *, weights: str | None = None,  **options:
+def create_model(name: Literal["lenet5"], *, weights: str | None = None, **options:
     Unpack[models.LeNetOptions]) -> models.LeNet5: ...
 @overload
-def create_model(name: Literal["lenet5_1998"], *, weights: str | None = None,  **options:
+def create_model(name: Literal["lenet5_1998"], *, weights: str | None = None, **options:
     Unpack[models.LeNet1998Options]) -> models.LeNet1998: ...
 @overload
 def create_model(name: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
@@ -74,23 +74,23 @@ def create_model(name: Literal["resnet18", "resnet34", "resnet50", "resnet101", 
     "resnext101_32x8d", "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2", "cifar_resnet20",
     "cifar_resnet32", "cifar_resnet44", "cifar_resnet56", "cifar_resnet110", "cifar_resnet1202",
     "cifar_plain20", "cifar_plain32", "cifar_plain44", "cifar_plain56", "cifar_plain110"], *,
-    weights: str | None = None,  **options: Unpack[models.ResNetOptions]) -> models.ResNet: ...
+    weights: str | None = None, **options: Unpack[models.ResNetOptions]) -> models.ResNet: ...
 @overload
 def create_model(name: Literal["preact_resnet50", "preact_resnet101", "preact_resnet152",
     "preact_resnet200", "cifar_preact110", "cifar_preact164", "cifar_preact1001"], *, weights: str |
-    None = None,  **options: Unpack[models.ResNetOptions]) -> models.PreActResNet: ...
+    None = None, **options: Unpack[models.ResNetOptions]) -> models.PreActResNet: ...
 @overload
-def create_model(name: Literal["linear_classifier"], *, weights: str | None = None,  **options:
+def create_model(name: Literal["linear_classifier"], *, weights: str | None = None, **options:
     Unpack[models.LinearClassifierOptions]) -> models.LinearClassifier: ...
 @overload
-def create_model(name: Literal["mlp"], *, weights: str | None = None,  **options:
+def create_model(name: Literal["mlp"], *, weights: str | None = None, **options:
     Unpack[models.MLPOptions]) -> models.MLP: ...
 @overload
 def create_model(name: Literal["mnist_cnn", "cifar2_cnn", "cifar_cnn3", "cifar_cnn5"], *, weights:
-    str | None = None,  **options: Unpack[models.TutorialCNNOptions]) -> models.TutorialCNN: ...
+    str | None = None, **options: Unpack[models.TutorialCNNOptions]) -> models.TutorialCNN: ...
 @overload
 def create_model(name: Literal["vgg11", "vgg11_lrn", "vgg13", "vgg16_1x1", "vgg16", "vgg19",
-    "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"], *, weights: str | None = None,  **options:
+    "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"], *, weights: str | None = None, **options:
     Unpack[models.VGGOptions]) -> models.VGG: ...
 # fmt: on
 # generated: end
