@@ -358,7 +358,7 @@ def test_an_unforeseen_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch
     def broken(pattern: str) -> list[str]:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("convzoo.models.list_models", broken)
+    monkeypatch.setattr("convzoo.by_name.list_models", broken)
     with pytest.raises(ZeroDivisionError):
         main(["models"])
 

@@ -7,16 +7,26 @@ import importlib
 import pkgutil
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import convzoo
 import processes
+from convzoo.registry import MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 MODULES = sorted(m.name for m in pkgutil.walk_packages(convzoo.__path__, "convzoo."))
+
+
+@pytest.fixture(autouse=True)
+def _networks_of_pages_go_with_the_test() -> Iterator[None]:
+    before = dict(MODELS)
+    yield
+    MODELS.clear()
+    MODELS.update(before)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
