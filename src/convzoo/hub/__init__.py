@@ -6,7 +6,6 @@ verified first, and a network is built around the file rather than filled from i
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import logging
 import os
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from convzoo._build import empty, option_names, own_options, place
+from convzoo._build import option_names
 from convzoo._contract import Contract
 from convzoo._meta_device import garbage_collection_paused
 from convzoo.errors import ConvzooError, InputError, UnknownNameError, WeightsError
@@ -26,7 +25,7 @@ from convzoo.hub._cache import Verify
 from convzoo.hub._card import CardInfo, model_card, provenance
 from convzoo.hub._config import write_config
 from convzoo.hub._fetch import CachedWeights, fetch, verify
-from convzoo.hub._fill import Request, adapt_first_convolution, fill
+from convzoo.hub._fill import adapt_first_convolution, fill
 from convzoo.hub._replace import replace_files
 from convzoo.hub._safetensors import CONFIG_KEY, serialised
 from convzoo.hub._sources import (
@@ -105,10 +104,8 @@ def build_with_weights(
 
 def _filled(info: ModelInfo, source: Source, options: Mapping[str, Any]) -> Contract:
     """Build without filling, and put the file's tensors in."""
-    own = own_options(info, options)
-    request = Request(functools.partial(empty, info, own), info.name, *place(options))
     with garbage_collection_paused():
-        return fill(request, source)
+        return fill(info, options, source)
 
 
 def save(

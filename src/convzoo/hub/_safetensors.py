@@ -12,7 +12,7 @@ import json
 import mmap
 import os
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -102,6 +102,7 @@ class SafetensorsFile:
 
     Args:
         path: The file.
+        pages: Its content, where that is in memory already.
 
     Attributes:
         path: The file.
@@ -112,18 +113,9 @@ class SafetensorsFile:
         WeightsError: The file cannot be opened, or is not a whole safetensors file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, pages: mmap.mmap | None = None) -> None:
         self.path = path
-        try:
-            with path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                if size < 8:
-                    raise WeightsError(f"{path}: not a safetensors file: it has {size} bytes")
-                # A page is the file's own until it is written to; then it becomes a copy.
-                self._pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        except (OSError, ValueError) as error:
-            wrong = getattr(error, "strerror", None) or error
-            raise WeightsError(f"{path}: cannot be read: {wrong}") from error
+        self._pages = _mapped(path) if pages is None else pages
         size, start = len(self._pages), self._pages[:8]
         (length,) = struct.unpack("<Q", start)
         if length > min(size - 8, MAX_HEADER_BYTES):
@@ -216,6 +208,19 @@ class SafetensorsFile:
         return tensors_with_nan(self.tensors(floats))
 
 
+def _mapped(path: Path) -> mmap.mmap:
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size < 8:
+                raise WeightsError(f"{path}: not a safetensors file: it has {size} bytes")
+            # A page is the file's own until it is written to; then it becomes a copy.
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    except (OSError, ValueError) as error:
+        wrong = getattr(error, "strerror", None) or error
+        raise WeightsError(f"{path}: cannot be read: {wrong}") from error
+
+
 def _entry(path: Path, key: str, entry: object, data: int) -> TensorEntry:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise WeightsError(f"{path}: header: {key}: expected dtype, shape and data_offsets")
@@ -284,7 +289,7 @@ class Serialised(NamedTuple):
             digest.update(part)
         return digest.hexdigest()
 
-    def file(self, metadata: Mapping[str, str]) -> Iterable[bytes | memoryview]:
+    def file(self, metadata: Mapping[str, str]) -> list[bytes | memoryview]:
         """What a safetensors file with these tensors and this metadata consists of, in order."""
         text = json.dumps({"__metadata__": metadata, **self.table}).encode()
         text += b" " * (-(8 + len(text)) % _ALIGNMENT)
