@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from convzoo.errors import WeightsError
 from convzoo.hub._cache import COMMIT, HubFile
-from convzoo.hub._download import check_names, named, on_a_terminal
-
-if TYPE_CHECKING:
-    from huggingface_hub import CommitInfo, HfApi
+from convzoo.hub._download import check_names, translated
 
 
 def upload_folder(
@@ -49,39 +43,14 @@ def upload_folder(
         raise WeightsError(f"{repo_id}: the Hub must not be asked (HF_HUB_OFFLINE is set)")
     api = HfApi(endpoint=constants.ENDPOINT, token=token)
     try:
-        with _bars_on_a_terminal_only():
-            done = _upload(api, folder, repo_id, private, revision, message)
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        if revision not in (None, "main"):
+            api.create_branch(repo_id, branch=str(revision), exist_ok=True)
+        done = api.upload_folder(
+            repo_id=repo_id, folder_path=folder, revision=revision, commit_message=message
+        )
     except Exception as error:  # whatever the HTTP library of the day raises
-        raise named(place, error, plain=True) from error
+        raise translated(place, error) from error
     if not COMMIT.fullmatch(done.oid):
         raise WeightsError(f"{repo_id}: the Hub names no commit")
     return done.oid
-
-
-def _upload(
-    api: HfApi, folder: Path, repo_id: str, private: bool | None, revision: str | None, message: str
-) -> CommitInfo:
-    api.create_repo(repo_id, private=private, exist_ok=True)
-    if revision not in (None, "main"):
-        api.create_branch(repo_id, branch=str(revision), exist_ok=True)
-    return api.upload_folder(
-        repo_id=repo_id, folder_path=folder, revision=revision, commit_message=message
-    )
-
-
-@contextlib.contextmanager
-def _bars_on_a_terminal_only() -> Iterator[None]:
-    from huggingface_hub.utils.tqdm import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-
-    quiet = not on_a_terminal() and not are_progress_bars_disabled()
-    if quiet:
-        disable_progress_bars()
-    try:
-        yield
-    finally:
-        if quiet:
-            enable_progress_bars()
