@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
 
 HEAD_TIMEOUT: Final = 5.0  # seconds; the client's own patience with a silent Hub is 23
-_PAUSES: Final = (0.5, 1.0)  # seconds before the second and the third try
+_PAUSES: Final = (0.5, 1.0)  # seconds before another try; transfers get only the first
 _BUSY: Final = frozenset({429, 500, 502, 503, 504})
 _AWAY: Final = frozenset({"ConnectError", "ConnectTimeout", "ProxyError", "ReadTimeout"})
 _ORPHAN_AGE: Final = 600.0  # seconds after which an unfinished download has no owner any more
@@ -228,14 +228,14 @@ def _transfer(file: HubFile, token: str | None, *, force: bool) -> Path:
         token=token,
     )
     # What is there may be what was wrong: the next try begins afresh.
-    return Path(_tried(file, lambda again: fetch(force_download=force or again)))
+    return Path(_tried(file, lambda again: fetch(force_download=force or again), _PAUSES[:1]))
 
 
-def _tried(file: HubFile, ask: Callable[[bool], T]) -> T:
+def _tried(file: HubFile, ask: Callable[[bool], T], pauses: tuple[float, ...] = _PAUSES) -> T:
     """What the Hub answers, asked again where that may help; `ask` is told whether it is again."""
-    for pause in (*_PAUSES, None):
+    for pause in (*pauses, None):
         try:
-            return ask(pause != _PAUSES[0])
+            return ask(pause != pauses[0])
         except Exception as error:  # whatever the HTTP library of the day raises
             wrong = translated(file, error)
             if pause is None or not _is_passing(error):

@@ -56,7 +56,7 @@ def fetch(
         known = source.base.get("sha256")
         status = _status(source.contents)
         found.append(
-            CachedWeights(name, source.path, status, None if known is None else str(known))
+            CachedWeights(name, source.contents.path, status, None if known is None else str(known))
         )
     return found
 

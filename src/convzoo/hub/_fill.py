@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from convzoo._build import empty, own_options, place
 from convzoo._contract import Contract
 from convzoo._heads import head_dropout
+from convzoo._meta_device import garbage_collection_paused
 from convzoo.errors import CheckpointError, InputError, WeightsError
 from convzoo.hub import _key_maps
 from convzoo.hub._config import TRAINING_OPTIONS, first_convolution
@@ -24,6 +25,7 @@ from convzoo.registry import ModelInfo
 log = logging.getLogger("convzoo")
 
 
+@garbage_collection_paused()
 def fill(info: ModelInfo, options: Mapping[str, Any], source: Source) -> Contract:
     """The network that a builder was asked for, with these weights.
 
@@ -64,7 +66,12 @@ def fill(info: ModelInfo, options: Mapping[str, Any], source: Source) -> Contrac
     dropout = config.head_dropout
     if dropout and dropout != head_dropout(net.get_submodule(net.head_path)):
         net.reset_head(net.num_classes, dropout=dropout)
-    _check_options(net, source)
+    for key, value in config.options.items():
+        if key not in {*net.options, *TRAINING_OPTIONS, "aux_heads"}:
+            raise CheckpointError(
+                f"{source.name}: saved from {net.architecture}({key}={value!r}); pass that to "
+                "the builder, or use convzoo.load, which does"
+            )
     needed = slots(net)
     fresh = _fresh_keys(net, needed, entries, source)
     shapes = {key: entry.shape for key, entry in entries.items()}
@@ -103,7 +110,7 @@ def _entries(source: Source, architecture: str) -> dict[str, TensorEntry]:
     written_with = file.metadata.get("convzoo.weights_id")
     if None not in (weights_id, written_with) and weights_id != written_with:
         raise CheckpointError(
-            f"{source.name}: config.json and {source.path.name} come from two different "
+            f"{source.name}: config.json and {file.path.name} come from two different "
             "saves; the second one was interrupted: save the network again"
         )
     layout = source.layout or _key_maps.detect(architecture, file.entries)
@@ -112,16 +119,6 @@ def _entries(source: Source, architecture: str) -> dict[str, TensorEntry]:
         key: file.entries[name]._replace(shape=layout.our_shape(key, file.entries[name].shape))
         for key, name in names.items()
     }
-
-
-def _check_options(net: Contract, source: Source) -> None:
-    for key, value in source.config.options.items():
-        harmless = key in TRAINING_OPTIONS or key == "aux_heads"
-        if key not in net.options and not harmless:
-            raise CheckpointError(
-                f"{source.name}: saved from {net.architecture}({key}={value!r}); pass that to "
-                "the builder, or use convzoo.load, which does"
-            )
 
 
 def _fresh_keys(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from convzoo.errors import WeightsError
-from convzoo.hub._safetensors import DTYPES, SafetensorsFile, serialised
+from convzoo.hub._safetensors import DTYPES, SafetensorsFile, Serialised
 
 _ENDINGS: Final = (".pth", ".pt", ".th", ".bin", ".ckpt", ".pth.tar", ".pt.tar")
 _PLACES: Final = (
@@ -64,7 +64,7 @@ def read_pickle(path: Path) -> SafetensorsFile:
         (p for p in _PREFIXES if state and all(k.startswith(p) for k in state)), ""
     ):
         state = {key.removeprefix(prefix): value for key, value in state.items()}
-    parts = serialised(state).file({})
+    parts = Serialised(state).file({})
     pages = mmap.mmap(-1, sum(len(part) for part in parts))  # memory, aligned as a file's pages
     for part in parts:
         pages.write(part)

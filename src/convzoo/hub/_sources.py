@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
 
@@ -38,7 +39,6 @@ class Source:
 
     Attributes:
         name: What the user called it.
-        path: The file.
         contents: The file, open; a pickle is one, too, once it is read.
         config: What the file itself, its config.json or the catalogue says.
         layout: Its key layout; None where it has to be told from the keys.
@@ -46,7 +46,6 @@ class Source:
     """
 
     name: str
-    path: Path
     contents: SafetensorsFile
     config: SavedConfig
     layout: _key_maps.Layout | None
@@ -95,10 +94,7 @@ def resolve(
     if text.startswith(HUB):
         return _from_hub(text, allow_pickle, verify, token)
     if not isinstance(name, os.PathLike):
-        if architecture is not None:
-            info = weights.find_weights(architecture, text)
-        else:
-            info = weights.weights_info(text) if text in weights.list_weights() else None
+        info = weights.find_weights(architecture, text)
         if info is not None:
             return _from_catalogue(info, verify, token)
     path = Path(text).expanduser()
@@ -145,7 +141,7 @@ def _from_catalogue(info: weights.WeightsInfo, verify: Verify, token: str | None
         )
     base = _base(info.name, repo, commit, found, info.licence)
     layout = _key_maps.get(info.layout)
-    return Source(info.name, file, SafetensorsFile(file), config, layout, base)
+    return Source(info.name, SafetensorsFile(file), config, layout, base)
 
 
 def _base(
@@ -184,11 +180,10 @@ def parse_hub(text: str) -> HubFile:
 
 def _from_hub(text: str, allow_pickle: bool, verify: Verify, token: str | None) -> Source:
     repo, _, revision = parse_hub(text)
+    fetch = functools.partial(fetch_file, verify=verify, token=token, wanted_by=text)
     for name in (WEIGHTS_FILE, "pytorch_model.bin"):
         try:
-            found = fetch_file(
-                HubFile(repo, name, revision), verify=verify, token=token, wanted_by=text
-            )
+            found = fetch(HubFile(repo, name, revision))
             break
         except MissingFileError:
             if not allow_pickle or is_pickle(name):
@@ -196,16 +191,13 @@ def _from_hub(text: str, allow_pickle: bool, verify: Verify, token: str | None) 
     contents = read_pickle(found.path) if is_pickle(name) else SafetensorsFile(found.path)
     config = _own_config(contents)
     if config is None:
-        beside = HubFile(repo, CONFIG_FILE, found.commit or revision)  # both are of one commit
-        try:
-            config = read_config(
-                fetch_file(beside, verify=verify, token=token, wanted_by=text).path
-            )
+        try:  # of the same commit
+            config = read_config(fetch(HubFile(repo, CONFIG_FILE, found.commit or revision)).path)
         except MissingFileError:
             config = SavedConfig()  # whoever asks for it says which network it is
     sha256 = found.hash if SHA256.fullmatch(found.hash) else None
     base = _base(text, repo, found.commit, sha256, config.licence)
-    return Source(text, found.path, contents, config, None, base)
+    return Source(text, contents, config, None, base)
 
 
 def _from_file(
@@ -238,7 +230,7 @@ def _from_file(
             raise CorruptWeightsError(
                 f"{file}: damaged: its sha256 is not the one that was noted when it was saved"
             )
-    return Source(name, file, contents, config, None, dict(config.provenance))
+    return Source(name, contents, config, None, dict(config.provenance))
 
 
 def _own_config(contents: SafetensorsFile) -> SavedConfig | None:
@@ -253,16 +245,16 @@ def _compare(name: str, config: SavedConfig, beside: Path) -> None:
     if not beside.is_file():
         return
     try:
-        other = read_config(beside)
+        other = vars(read_config(beside))
     except WeightsError as error:
         log.warning("%s; the weights file says all, and counts", error)
         return
-    differ = [f.name for f in fields(config) if getattr(config, f.name) != getattr(other, f.name)]
+    differ = ", ".join(key for key, value in vars(config).items() if value != other[key])
     if differ:
         log.warning(
             "%s: config.json and the weights file disagree on %s; the weights file counts",
             name,
-            ", ".join(differ),
+            differ,
         )
 
 
