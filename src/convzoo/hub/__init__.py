@@ -6,7 +6,6 @@ verified first, and a network is built around the file rather than filled from i
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import logging
 import os
@@ -17,24 +16,24 @@ from typing import Any, TypeVar
 
 import torch
 
-from convzoo._build import empty, option_names, own_options, place
+from convzoo._build import option_names
 from convzoo._contract import Contract
-from convzoo._meta_device import garbage_collection_paused
 from convzoo.errors import ConvzooError, InputError, UnknownNameError, WeightsError
 from convzoo.hub import _key_maps
-from convzoo.hub._cache import Verify
+from convzoo.hub._cache import COMMIT, HubFile, Verify
 from convzoo.hub._card import CardInfo, model_card, provenance
 from convzoo.hub._config import write_config
+from convzoo.hub._download import check_names, translated
 from convzoo.hub._fetch import CachedWeights, fetch, verify
-from convzoo.hub._fill import Request, adapt_first_convolution, fill
+from convzoo.hub._fill import adapt_first_convolution, fill
 from convzoo.hub._replace import replace_files
-from convzoo.hub._safetensors import CONFIG_KEY, serialised
+from convzoo.hub._safetensors import CONFIG_KEY, Serialised
+from convzoo.hub._savable import check_savable
 from convzoo.hub._sources import (
     CONFIG_FILE,
     CONFIG_HASH_KEY,
     HUB,
     WEIGHTS_FILE,
-    Source,
     resolve,
 )
 from convzoo.registry import MODELS, ModelInfo, model_info
@@ -75,7 +74,7 @@ def load(
             raise UnknownNameError(f"{found.name}: option of {name}", option, option_names(info))
     sizes = {"num_classes": num_classes, "in_channels": in_channels, "device": device}
     try:
-        return _filled(info, found, {**sizes, **found.config.options})
+        return fill(info, {**sizes, **found.config.options}, found)
     except ConvzooError:
         raise
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
@@ -100,15 +99,7 @@ def build_with_weights(
     Returns:
         The network, in training mode.
     """
-    return _filled(info, resolve(weights, architecture=info.name), options)
-
-
-def _filled(info: ModelInfo, source: Source, options: Mapping[str, Any]) -> Contract:
-    """Build without filling, and put the file's tensors in."""
-    own = own_options(info, options)
-    request = Request(functools.partial(empty, info, own), info.name, *place(options))
-    with garbage_collection_paused():
-        return fill(request, source)
+    return fill(info, options, resolve(weights, architecture=info.name))
 
 
 def save(
@@ -149,8 +140,6 @@ def save(
 
 
 def _save(net: Contract, folder: Path, info: CardInfo, *, address: str | None) -> Path:
-    from convzoo.hub._savable import check_savable
-
     if not isinstance(net, Contract) or net.architecture is None:
         raise InputError(
             f"net: this {type(net).__name__} was not made by one of convzoo's builders, so that "
@@ -159,7 +148,7 @@ def _save(net: Contract, folder: Path, info: CardInfo, *, address: str | None) -
     if any(tensor.is_meta for tensor in (*net.parameters(), *net.buffers())):
         raise InputError("net: it is on the meta device, there are no numbers to keep")
     check_savable(net)
-    tensors = serialised(_key_maps.saved(net.architecture).to_theirs(net.state_dict()))
+    tensors = Serialised(_key_maps.saved(net.architecture).to_theirs(net.state_dict()))
     about = provenance(net, info)
     config = write_config(net, sha256=tensors.sha256(), provenance=about)
     metadata = {
@@ -213,19 +202,31 @@ def push(
         InputError: `repo_id` is malformed, or no builder made the network.
         WeightsError: The Hub refuses, or cannot be reached.
     """
-    from convzoo.hub._upload import upload_folder
+    place = HubFile(repo_id, WEIGHTS_FILE, revision or "main")
+    info = CardInfo(licence, dataset, metrics or {}, description)
+    check_names(place)
+    from huggingface_hub import HfApi, constants
 
-    with tempfile.TemporaryDirectory(prefix="convzoo-") as place:
-        info = CardInfo(licence, dataset, metrics or {}, description)
-        folder = _save(net, Path(place) / "net", info, address=repo_id)
-        return upload_folder(
-            folder,
-            repo_id,
-            private=private,
-            token=token,
-            revision=revision,
-            message=message or f"Add {net.architecture} with {net.num_classes} classes",
-        )
+    with tempfile.TemporaryDirectory(prefix="convzoo-") as made:
+        folder = _save(net, Path(made) / "net", info, address=repo_id)
+        if constants.HF_HUB_OFFLINE:
+            raise WeightsError(f"{repo_id}: the Hub must not be asked (HF_HUB_OFFLINE is set)")
+        api = HfApi(endpoint=constants.ENDPOINT, token=token)
+        try:
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            if revision not in (None, "main"):
+                api.create_branch(repo_id, branch=str(revision), exist_ok=True)
+            done = api.upload_folder(
+                repo_id=repo_id,
+                folder_path=folder,
+                revision=revision,
+                commit_message=message or f"Add {net.architecture} with {net.num_classes} classes",
+            )
+        except Exception as error:  # whatever the HTTP library of the day raises
+            raise translated(place, error) from error
+    if not COMMIT.fullmatch(done.oid):
+        raise WeightsError(f"{repo_id}: the Hub names no commit")
+    return done.oid
 
 
 def from_pretrained(

@@ -7,6 +7,7 @@ cached and pinned is ready without either.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -107,14 +108,12 @@ def announced_hash(path: Path) -> str | None:
 
 def hash_like(path: Path, expected: str) -> str:
     """The file's hash, of the kind that `expected` is."""
-    if SHA256.fullmatch(expected):
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        if SHA256.fullmatch(expected):
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        start = b"blob %d\0" % path.stat().st_size
+        begin = functools.partial(hashlib.sha1, start, usedforsecurity=False)
+        return hashlib.file_digest(file, begin).hexdigest()
 
 
 # What this process has verified, for caches where no notes can be left.

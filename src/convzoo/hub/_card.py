@@ -49,22 +49,14 @@ def provenance(net: Contract, info: CardInfo) -> dict[str, object]:
         Base weights (name, repository, revision, sha256), licence, data, metrics and versions.
     """
     base = {k: v for k, v in net.provenance.items() if k in _BASE}
-    kept: dict[str, object] = dict(base)
-    inherited = net.provenance.get("base")
-    if not base and isinstance(inherited, Mapping):
-        kept = {"base": dict(inherited)}
-    elif base:
-        kept = {"base": base}
-    licence = info.licence or net.provenance.get("licence")
-    for key, value in (
-        ("licence", licence),
-        ("dataset", info.dataset),
-        ("metrics", dict(info.metrics) or None),
-    ):
-        if value is not None:
-            kept[key] = value
-    kept["versions"] = {"convzoo": version("convzoo"), "torch": torch.__version__}
-    return kept
+    kept = {
+        "base": base or net.provenance.get("base"),
+        "licence": info.licence or net.provenance.get("licence"),
+        "dataset": info.dataset,
+        "metrics": dict(info.metrics),
+        "versions": {"convzoo": version("convzoo"), "torch": torch.__version__},
+    }
+    return {key: value for key, value in kept.items() if value}
 
 
 _BASE = ("weights", "repo", "revision", "sha256")
@@ -82,55 +74,51 @@ def model_card(net: Contract, about: Mapping[str, object], info: CardInfo, addre
     Returns:
         Markdown, with the front matter that the Hub reads.
     """
-    base = about.get("base")
+    base, licence, name = about.get("base"), about.get("licence"), net.architecture
     base = base if isinstance(base, Mapping) else {}
-    licence = about.get("licence")
-    front: list[str] = ["pipeline_tag: image-classification", "library_name: convzoo"]
-    front.append(f"tags: [convzoo, image-classification, {_yaml(net.architecture)}]")
-    if isinstance(licence, str):
-        front.append(f"license: {_yaml(licence)}")
-    if isinstance(base.get("repo"), str):
-        front.append(f"base_model: {_yaml(base['repo'])}")
-    if info.metrics:
-        front.append(f"metrics: [{', '.join(_yaml(name) for name in info.metrics)}]")
     size = sum(parameter.numel() for parameter in net.parameters())
     channels = "1 channel" if net.in_channels == 1 else f"{net.in_channels} channels"
-    versions = f"convzoo {version('convzoo')}, torch {torch.__version__}"
-    lines = [
-        "---",
-        *front,
-        "---",
-        "",
-        f"# {net.architecture}, {net.num_classes} classes",
-        "",
-        *([info.description, ""] if info.description else []),
-        f"A {net.architecture} with {size:,} parameters; its images have {channels}.",
-        "",
-        "```python",
-        "import convzoo",
-        "",
-        f'net = convzoo.load("hf-hub:{address}").eval()  # or the path of this folder',
-        "```",
-        "",
-        "| | |",
-        "|---|---|",
-        f"| Licence | {_licence_line(licence)} |",
-        f"| Trained on | {_cell(about.get('dataset') or 'not stated')} |",
-    ]
-    lines += [f"| {_cell(name)} | {value:g} |" for name, value in info.metrics.items()]
+    front = f"tags: [convzoo, image-classification, {_yaml(name)}]"
+    if isinstance(licence, str):
+        front += f"\nlicense: {_yaml(licence)}"
+    if isinstance(base.get("repo"), str):
+        front += f"\nbase_model: {_yaml(base['repo'])}"
+    if info.metrics:
+        front += f"\nmetrics: [{', '.join(map(_yaml, info.metrics))}]"
+    rows = [("Licence", _licence_line(licence))]
+    rows.append(("Trained on", _cell(about.get("dataset") or "not stated")))
+    rows += [(_cell(metric), f"{value:g}") for metric, value in info.metrics.items()]
     if base:
-        lines.append(f"| Base weights | {_cell(base.get('weights', base.get('repo')))} |")
-        lines += [
-            f"| Their {key} | `{_cell(base[key])}` |"
-            for key in ("repo", "revision", "sha256")
-            if key in base
-        ]
-    lines.append(f"| Made with | {versions}, Python {platform.python_version()} |")
+        rows.append(("Base weights", _cell(base.get("weights", base.get("repo")))))
+        rows += [(f"Their {key}", f"`{_cell(base[key])}`") for key in _BASE[1:] if key in base]
+    versions = f"convzoo {version('convzoo')}, torch {torch.__version__}"
+    rows.append(("Made with", f"{versions}, Python {platform.python_version()}"))
+    description = f"{info.description}\n\n" if info.description else ""
+    text = f"""---
+pipeline_tag: image-classification
+library_name: convzoo
+{front}
+---
+
+# {name}, {net.num_classes} classes
+
+{description}A {name} with {size:,} parameters; its images have {channels}.
+
+```python
+import convzoo
+
+net = convzoo.load("hf-hub:{address}").eval()  # or the path of this folder
+```
+
+| | |
+|---|---|
+"""
+    text += "".join(f"| {key} | {value} |\n" for key, value in rows)
     if net.labels is not None:
-        shown = ", ".join(_cell(name) for name in net.labels[:50])
+        shown = ", ".join(_cell(label) for label in net.labels[:50])
         more = f" and {len(net.labels) - 50} more" if len(net.labels) > 50 else ""
-        lines += ["", f"Classes, in the order of the scores: {shown}{more}."]
-    return "\n".join(lines) + "\n"
+        text += f"\nClasses, in the order of the scores: {shown}{more}.\n"
+    return text
 
 
 def _yaml(text: object) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
@@ -102,99 +102,79 @@ def read_config(path: Path) -> SavedConfig:
 
 def parse_config(text: bytes | str, what: str) -> SavedConfig:
     """Check the text of a config.json, or its like in a weights file; see `read_config`."""
-    reader = _Reader(what)
-    raw = reader.table("the file", read_json(text, what))
-    published = reader.table("pretrained_cfg", raw.get("pretrained_cfg", {}))
-    own = reader.table("convzoo", raw.get("convzoo", {}))
-    arguments = reader.table("model_args", raw.get("model_args", {}))
-    num_classes = reader.count(
-        "num_classes", raw.get("num_classes", published.get("num_classes")), MAX_CLASSES, least=0
+
+    def checked(key: str, value: Any) -> Any:
+        expected, holds = _CHECKS.get(key, ("an object", lambda v: isinstance(v, dict)))
+        if value is not None and not holds(value):
+            raise WeightsError(f"{what}: {key}: expected {expected}, got {value!r:.80}")
+        return value
+
+    raw = checked("the file", read_json(text, what)) or {}
+    published, own, arguments = (
+        checked(key, raw.get(key)) or {} for key in ("pretrained_cfg", "convzoo", "model_args")
     )
+    num_classes = checked("num_classes", raw.get("num_classes", published.get("num_classes")))
     input_size = published.get("input_size")
     in_channels = own.get("in_channels", arguments.get("in_chans"))
     if in_channels is None and isinstance(input_size, list) and len(input_size) == 3:
         in_channels = input_size[0]
-    labels = reader.labels(raw.get("label_names", published.get("label_names")), num_classes)
+    labels: Any = raw.get("label_names", published.get("label_names"))
+    if isinstance(labels, dict):  # timm: index -> name, where indices have gaps
+        found = [labels.get(str(index)) for index in range(len(labels))]
+        labels = None if None in found else found
+    if checked("label_names", labels) is not None and num_classes not in (None, len(labels)):
+        raise WeightsError(
+            f"{what}: label_names: expected {num_classes} names, got {len(labels)} of them"
+        )
     try:
-        if own.get("preset") is not None:
-            preset: Preset | None = Preset.from_dict(reader.table("preset", own["preset"]))
-        else:
-            preset = timm_preset(published)
+        kept = checked("preset", own.get("preset"))
+        preset = timm_preset(published) if kept is None else Preset.from_dict(kept)
     except (ConvzooError, TypeError, OverflowError) as error:
         raise WeightsError(f"{what}: preset: {error}") from error
-    dropout = own.get("head_dropout", 0.0)
-    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-        raise reader.wrong("head_dropout", "a probability in [0, 1)", dropout)
+    options = checked("options", own.get("options")) or {}
     return SavedConfig(
-        architecture=reader.name("architecture", own.get("architecture", raw.get("architecture"))),
-        module=reader.module(own.get("module")),
+        architecture=checked("architecture", own.get("architecture", raw.get("architecture"))),
+        module=checked("module", own.get("module")),
         num_classes=num_classes,
-        in_channels=reader.count("in_channels", in_channels, 1 << 16),
-        options={
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in reader.table("options", own.get("options", {})).items()
-        },
-        labels=labels,
+        in_channels=checked("in_channels", in_channels),
+        options={k: tuple(v) if isinstance(v, list) else v for k, v in options.items()},
+        labels=None if labels is None else tuple(labels),
         preset=preset,
-        head_dropout=float(dropout),
-        dtype=reader.dtype(own.get("dtype")),
-        licence=reader.name("license", published.get("license")),
-        weights_id=reader.name("weights_id", own.get("weights_id")),
-        sha256=reader.name("sha256", own.get("sha256")),
-        provenance=reader.table("provenance", own.get("provenance", {})),
+        head_dropout=float(checked("head_dropout", own.get("head_dropout")) or 0.0),
+        dtype=checked("dtype", own.get("dtype")),
+        licence=checked("license", published.get("license")),
+        weights_id=checked("weights_id", own.get("weights_id")),
+        sha256=checked("sha256", own.get("sha256")),
+        provenance=checked("provenance", own.get("provenance")) or {},
     )
 
 
-class _Reader:
-    """Checks values of one config.json; its errors name the file and the key."""
+def _is_short(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 200
 
-    def __init__(self, what: str) -> None:
-        self.what = what
 
-    def wrong(self, key: str, expected: str, got: object) -> WeightsError:
-        return WeightsError(f"{self.what}: {key}: expected {expected}, got {got!r:.80}")
-
-    def table(self, key: str, value: object) -> Mapping[str, Any]:
-        if not isinstance(value, dict):
-            raise self.wrong(key, "an object", value)
-        return value
-
-    def name(self, key: str, value: object) -> str | None:
-        if value is not None and (not isinstance(value, str) or not 0 < len(value) <= 200):
-            raise self.wrong(key, "a short string", value)
-        return value
-
-    def module(self, value: object) -> str | None:
-        module = self.name("module", value)
-        if module is not None and not all(part.isidentifier() for part in module.split(".")):
-            raise self.wrong("module", "a module's name", value)
-        return module
-
-    def count(self, key: str, value: object, most: int, least: int = 1) -> int | None:
-        if value is None:
-            return None
-        if type(value) is not int or not least <= value <= most:
-            raise self.wrong(key, f"an integer from {least} to {most}", value)
-        return value
-
-    def dtype(self, value: object) -> str | None:
-        if value is not None and value not in FLOATS:
-            raise self.wrong("dtype", f"one of {', '.join(FLOATS)}", value)
-        return None if value is None else str(value)
-
-    def labels(self, value: object, num_classes: int | None) -> tuple[str, ...] | None:
-        if value is None:
-            return None
-        if isinstance(value, dict):  # timm: index -> name, where indices have gaps
-            found = [value.get(str(index)) for index in range(len(value))]
-            if None in found:
-                return None
-            value = found
-        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-            raise self.wrong("label_names", "a list of strings", value)
-        if num_classes is not None and len(value) != num_classes:
-            raise self.wrong("label_names", f"{num_classes} names", f"{len(value)} of them")
-        return tuple(value)
+# What a value should be, by its key; all others are objects.
+_CHECKS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
+    **dict.fromkeys(
+        ("architecture", "license", "weights_id", "sha256"), ("a short string", _is_short)
+    ),
+    "module": (
+        "a module's name", lambda v: _is_short(v) and all(map(str.isidentifier, v.split(".")))
+    ),
+    "num_classes": (
+        f"an integer from 0 to {MAX_CLASSES}", lambda v: type(v) is int and 0 <= v <= MAX_CLASSES
+    ),
+    "in_channels": (
+        f"an integer from 1 to {1 << 16}", lambda v: type(v) is int and 1 <= v <= 1 << 16
+    ),
+    "head_dropout": (
+        "a probability in [0, 1)", lambda v: type(v) in (int, float) and 0 <= v < 1
+    ),
+    "dtype": (f"one of {', '.join(FLOATS)}", lambda v: v in FLOATS),
+    "label_names": (
+        "a list of strings", lambda v: isinstance(v, list) and all(isinstance(n, str) for n in v)
+    ),
+}  # fmt: skip
 
 
 def timm_preset(published: Mapping[str, Any]) -> Preset | None:
@@ -213,20 +193,18 @@ def timm_preset(published: Mapping[str, Any]) -> Preset | None:
     mean, std = published.get("mean"), published.get("std")
     if size is None or mean is None or std is None:
         return None
-    if not isinstance(size, list) or len(size) != 3 or not isinstance(mean, list):
+    if not isinstance(size, list) or len(size) != 3 or not all(type(n) is int for n in size):
         raise WeightsError(f"expected input_size [channels, height, width], got {size!r:.80}")
     crop_pct = published.get("test_crop_pct") or published.get("crop_pct") or 0.875
-    channels, height, width = size
     if not isinstance(crop_pct, (int, float)) or not 0.1 <= crop_pct <= 2:
         raise WeightsError(f"crop_pct: expected a number in [0.1, 2], got {crop_pct!r:.80}")
-    if not all(type(side) is int and 1 <= side <= 1 << 16 for side in size):
-        raise WeightsError(f"input_size: expected positive integers, got {size!r:.80}")
+    channels, height, width = size
     interpolation = published.get("interpolation", "bilinear")
     return Preset(
         input_size=(height, width),
         resize=math.floor(min(height, width) / crop_pct),
         mean=tuple(mean),
-        std=tuple(std) if isinstance(std, list) else std,
+        std=tuple(std),
         crop="squash" if published.get("crop_mode") == "squash" else "center",
         interpolation=cast(
             "Interpolation", interpolation if interpolation in _INTERPOLATIONS else "bilinear"
@@ -269,10 +247,8 @@ def write_config(net: Contract, *, sha256: str, provenance: Mapping[str, object]
     """
     labels = check_labels(net.labels, net.num_classes)
     module = model_info(str(net.architecture)).builder.__module__
-    head = net.get_submodule(net.head_path)
     preset = net.preset
     layout = _key_maps.saved(str(net.architecture))
-    classifier = layout.their_key(f"{net.head_path}.weight").removesuffix(".weight")
     published: dict[str, object] = {
         "tag": "convzoo",
         "custom_load": False,
@@ -281,7 +257,7 @@ def write_config(net: Contract, *, sha256: str, provenance: Mapping[str, object]
         "num_classes": net.num_classes,
         "pool_size": None,
         "first_conv": first_convolution(net),
-        "classifier": classifier,
+        "classifier": layout.their_key(f"{net.head_path}.weight").removesuffix(".weight"),
     }
     if provenance.get("licence"):
         published["license"] = provenance["licence"]
@@ -289,9 +265,9 @@ def write_config(net: Contract, *, sha256: str, provenance: Mapping[str, object]
     dtype = str(next(iter(dtypes))).removeprefix("torch.") if len(dtypes) == 1 else None
     # timm knows none of our options: rather than have it build another network under the same
     # name, such a network gets a name that it does not know.
-    own_options = set(net.options) - TRAINING_OPTIONS
+    others = set(net.options) - TRAINING_OPTIONS
     config: dict[str, object] = {
-        "architecture": f"{net.architecture}_convzoo" if own_options else net.architecture,
+        "architecture": f"{net.architecture}_convzoo" if others else net.architecture,
         "num_classes": net.num_classes,
         "num_features": net.num_features,
         "global_pool": "avg",
@@ -306,7 +282,7 @@ def write_config(net: Contract, *, sha256: str, provenance: Mapping[str, object]
         **({} if module.startswith("convzoo.") else {"module": module}),
         "options": dict(net.options),
         "in_channels": net.in_channels,
-        "head_dropout": head_dropout(head),
+        "head_dropout": head_dropout(net.get_submodule(net.head_path)),
         "preset": None if preset is None else preset.to_dict(),
         "dtype": dtype if dtype in FLOATS else None,
         "key_layout": layout.name,

@@ -8,13 +8,13 @@ and so is everything that makes a failure quick and readable.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
-import os
 import re
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from convzoo.errors import CorruptWeightsError, InputError, WeightsError
 from convzoo.hub._cache import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
 
 HEAD_TIMEOUT: Final = 5.0  # seconds; the client's own patience with a silent Hub is 23
-_PAUSES: Final = (0.5, 1.0)  # seconds before the second and the third question
+_PAUSES: Final = (0.5, 1.0)  # seconds before another try; transfers get only the first
 _BUSY: Final = frozenset({429, 500, 502, 503, 504})
 _AWAY: Final = frozenset({"ConnectError", "ConnectTimeout", "ProxyError", "ReadTimeout"})
 _ORPHAN_AGE: Final = 600.0  # seconds after which an unfinished download has no owner any more
@@ -41,6 +41,8 @@ _ORPHAN_AGE: Final = 600.0  # seconds after which an unfinished download has no 
 # As the Hub has them; ".." and "--" are refused besides.
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _REVISION: Final = re.compile(r"[A-Za-z0-9][\w./+-]{0,200}")
+
+T = TypeVar("T")
 
 log = logging.getLogger("convzoo")
 
@@ -99,6 +101,11 @@ def fetch_file(
             return found
     try:
         announced = _ask(file, token)
+        fixed = file._replace(revision=str(announced.commit_hash))
+        promised = _promised_hash(fixed, announced, token)
+        found = _from_cache(fixed, sha256 or promised, verify)
+        if found is None:  # the client lets one process at a time fetch a file
+            found = _download(fixed, promised, sha256, token, name)
     except UnreachableError as error:
         found = _from_cache(file, sha256, verify)
         if found is None:
@@ -108,13 +115,8 @@ def fetch_file(
                 "cache can be copied to this machine, HF_HOME says where it is"
             ) from error
         log.info("%s: %s; using the cached file", name, error)
-        return found
-    fixed = file._replace(revision=str(announced.commit_hash))
-    promised = _promised_hash(fixed, announced, token)
-    found = _from_cache(fixed, sha256 or promised, verify)
-    if found is None:  # the client lets one process at a time fetch a file
-        found = _download(fixed, promised, sha256, announced.size, token, name)
-    _remember_commit(file, found)
+    else:
+        _remember_commit(file, fixed.revision)
     return found
 
 
@@ -159,14 +161,7 @@ def _ask(file: HubFile, token: str | None) -> HfFileMetadata:
         raise UnreachableError("the Hub must not be asked (HF_HUB_OFFLINE is set)")
     url = hf_hub_url(file.repo, file.path, revision=file.revision, endpoint=constants.ENDPOINT)
     timeout = min(HEAD_TIMEOUT, constants.HF_HUB_ETAG_TIMEOUT)
-    for pause in (*_PAUSES, None):
-        try:
-            metadata = get_hf_file_metadata(url, timeout=timeout, token=token)
-            break
-        except Exception as error:  # whatever the HTTP library of the day raises
-            if pause is None or _status(error) not in _BUSY:
-                raise named(file, error) from error
-            time.sleep(pause)
+    metadata = _tried(file, lambda _: get_hf_file_metadata(url, timeout=timeout, token=token))
     if not metadata.commit_hash or not COMMIT.fullmatch(metadata.commit_hash):
         raise WeightsError(f"{file}: {constants.ENDPOINT} does not answer like a Hub")
     if COMMIT.fullmatch(file.revision) and metadata.commit_hash != file.revision:
@@ -181,11 +176,10 @@ def _promised_hash(file: HubFile, announced: HfFileMetadata, token: str | None) 
         return etag
     from huggingface_hub import HfApi, constants
 
-    try:
-        api = HfApi(endpoint=constants.ENDPOINT, token=token)
-        (info,) = api.get_paths_info(file.repo, [file.path], revision=file.revision)
-    except Exception as error:  # as above
-        raise named(file, error) from error
+    api = HfApi(endpoint=constants.ENDPOINT, token=token)
+    (info,) = _tried(
+        file, lambda _: api.get_paths_info(file.repo, [file.path], revision=file.revision)
+    )
     large = getattr(info, "lfs", None)
     promise = large.sha256 if large is not None else getattr(info, "blob_id", None)
     if not isinstance(promise, str):
@@ -194,7 +188,7 @@ def _promised_hash(file: HubFile, announced: HfFileMetadata, token: str | None) 
 
 
 def _download(
-    file: HubFile, promised: str, sha256: str | None, size: int | None, token: str | None, name: str
+    file: HubFile, promised: str, sha256: str | None, token: str | None, name: str
 ) -> Fetched:
     """Fetch and hash; on a mismatch fetch once more, by force."""
     expected = sha256 or promised
@@ -212,64 +206,47 @@ def _download(
                 f"{name}: {file} is not the file that was published: its sha256 is {found}, "
                 f"expected {expected}. The repository has changed it"
             )
-    real = Path(os.path.realpath(path))
-    for bad in {path, real}:  # so that no other library takes it for good
+    for bad in {path, path.resolve()}:  # so that no other library takes it for good
         with contextlib.suppress(OSError):
             bad.unlink()
     raise CorruptWeightsError(
         f"{name}: {file} arrived damaged twice: its hash is {found}, expected {expected}"
-        + (f" ({real.name}, {size} bytes announced)" if size else "")
     )
 
 
 def _transfer(file: HubFile, token: str | None, *, force: bool) -> Path:
     from huggingface_hub import constants, hf_hub_download
 
-    for last in (False, True):
+    fetch = functools.partial(
+        hf_hub_download,
+        file.repo,
+        file.path,
+        revision=file.revision,
+        endpoint=constants.ENDPOINT,
+        cache_dir=constants.HF_HUB_CACHE,
+        etag_timeout=min(HEAD_TIMEOUT, constants.HF_HUB_ETAG_TIMEOUT),
+        token=token,
+    )
+    # What is there may be what was wrong: the next try begins afresh.
+    return Path(_tried(file, lambda again: fetch(force_download=force or again), _PAUSES[:1]))
+
+
+def _tried(file: HubFile, ask: Callable[[bool], T], pauses: tuple[float, ...] = _PAUSES) -> T:
+    """What the Hub answers, asked again where that may help; `ask` is told whether it is again."""
+    for pause in (*pauses, None):
         try:
-            return Path(
-                hf_hub_download(
-                    file.repo,
-                    file.path,
-                    revision=file.revision,
-                    endpoint=constants.ENDPOINT,
-                    cache_dir=constants.HF_HUB_CACHE,
-                    force_download=force,
-                    etag_timeout=min(HEAD_TIMEOUT, constants.HF_HUB_ETAG_TIMEOUT),
-                    token=token,
-                    tqdm_class=_progress_bar(),
-                )
-            )
-        except Exception as error:  # httpx errors are not OSErrors, and the library may change
+            return ask(pause != pauses[0])
+        except Exception as error:  # whatever the HTTP library of the day raises
             wrong = translated(file, error)
-            if last or not _is_passing(error):
-                raise named(file, error, plain=True) from error
-            log.warning("%s: %s; trying once more", file, wrong)
-            force = force or isinstance(error, OSError)  # what is there may be what was wrong
-    raise AssertionError  # the second turn returns or raises
-
-
-def _progress_bar() -> Any:
-    """None for the client's own progress bar, on a terminal; else one that stays silent."""
-    if on_a_terminal():
-        return None
-    from huggingface_hub.utils.tqdm import tqdm
-
-    class Silent(tqdm):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            bar: Any = super()  # the client's class is untyped
-            bar.__init__(*args, **{**options, "disable": True})
-
-    return Silent
-
-
-def on_a_terminal() -> bool:
-    """Whether somebody would see a progress bar."""
-    return sys.stderr is not None and sys.stderr.isatty()
+            if pause is None or not _is_passing(error):
+                raise wrong from error
+            log.info("%s: %s; trying again", file, wrong)
+            time.sleep(pause)
+    raise AssertionError  # the last turn returns or raises
 
 
 def _is_passing(error: Exception) -> bool:
-    """Whether the transfer may go well the next time, and the client has not tried again itself."""
+    """Whether it may go well the next time, and the client has not tried again itself."""
     status = _status(error)
     if status is not None:
         return status in _BUSY
@@ -283,24 +260,6 @@ def _status(error: BaseException) -> int | None:
     return status if isinstance(status, int) else None
 
 
-def named(file: HubFile, error: Exception, *, plain: bool = False) -> WeightsError:
-    """What to raise for what the client raised, with the file's name before it.
-
-    Args:
-        file: What was being fetched or pushed.
-        error: What came.
-        plain: Turn an `UnreachableError`, of which the caller makes a sentence, into a sentence.
-
-    Returns:
-        The error to raise from `error`.
-    """
-    wrong = translated(file, error)
-    if isinstance(wrong, UnreachableError) and not plain:
-        return wrong
-    kind = WeightsError if isinstance(wrong, UnreachableError) else type(wrong)
-    return kind(f"{file}: {wrong}")
-
-
 def translated(file: HubFile, error: Exception) -> WeightsError:
     """One readable line for what the client raised.
 
@@ -309,34 +268,34 @@ def translated(file: HubFile, error: Exception) -> WeightsError:
         error: What came.
 
     Returns:
-        The error to raise from it.
+        The error to raise from it; all but an `UnreachableError` name the file.
     """
     from huggingface_hub import constants, errors
 
+    hub, status = constants.ENDPOINT, _status(error)
     login = "log in with `hf auth login`, or set HF_TOKEN"
-    page = f"{constants.ENDPOINT}/{file.repo}"
-    if isinstance(error, errors.GatedRepoError):
-        return WeightsError(f"access is granted on {page}, after its terms; then {login}")
-    if isinstance(error, errors.RevisionNotFoundError):
-        return WeightsError(f"the repository has no revision {file.revision!r}")
-    if isinstance(error, errors.RemoteEntryNotFoundError):
-        return MissingFileError(f"the repository has no file {file.path!r}")
-    status = _status(error)
-    if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403):
-        return WeightsError(f"there is no repository {page}, or it is private: {login}")
-    if status in _BUSY:
-        return UnreachableError(f"{constants.ENDPOINT} answered with status {status}")
-    if status is not None:
-        return WeightsError(f"{constants.ENDPOINT} answered with status {status}")
-    if isinstance(error, errors.FileMetadataError):
-        return WeightsError(f"{constants.ENDPOINT} does not answer like a Hub: {error}")
     kind = f"{type(error).__name__}: {error}".strip(": ")
-    if isinstance(error, OSError) and error.errno is not None:
-        return WeightsError(f"cannot be kept in {constants.HF_HUB_CACHE}: {error.strerror}")
-    away = isinstance(error, errors.LocalEntryNotFoundError) or type(error).__name__ in _AWAY
-    if away:
-        return UnreachableError(f"{constants.ENDPOINT} cannot be reached ({kind.splitlines()[0]})")
-    return WeightsError(f"the transfer failed: {kind}")
+    if isinstance(error, errors.RemoteEntryNotFoundError):
+        return MissingFileError(f"{file}: the repository has no file {file.path!r}")
+    if status in _BUSY:
+        return UnreachableError(f"{hub} answered with status {status}")
+    if isinstance(error, errors.GatedRepoError):
+        wrong = f"access is granted on {hub}/{file.repo}, after its terms; then {login}"
+    elif isinstance(error, errors.RevisionNotFoundError):
+        wrong = f"the repository has no revision {file.revision!r}"
+    elif isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403):
+        wrong = f"there is no repository {hub}/{file.repo}, or it is private: {login}"
+    elif status is not None:
+        wrong = f"{hub} answered with status {status}"
+    elif isinstance(error, errors.FileMetadataError):
+        wrong = f"{hub} does not answer like a Hub: {error}"
+    elif isinstance(error, OSError) and error.errno is not None:
+        wrong = f"cannot be kept in {constants.HF_HUB_CACHE}: {error.strerror}"
+    elif isinstance(error, errors.LocalEntryNotFoundError) or type(error).__name__ in _AWAY:
+        return UnreachableError(f"{hub} cannot be reached ({kind.splitlines()[0]})")
+    else:
+        wrong = f"the transfer failed: {kind}"
+    return WeightsError(f"{file}: {wrong}")
 
 
 def _sweep(file: HubFile, promised: str) -> None:
@@ -347,12 +306,10 @@ def _sweep(file: HubFile, promised: str) -> None:
                 orphan.unlink()
 
 
-def _remember_commit(file: HubFile, found: Fetched) -> None:
+def _remember_commit(file: HubFile, commit: str) -> None:
     """Note which commit a branch meant, as the client does when it is asked by the branch."""
-    if COMMIT.fullmatch(file.revision) or found.commit is None:
-        return
-    note = repository_folder(file.repo) / "refs" / file.revision
-    with contextlib.suppress(OSError):
-        if not note.is_file() or note.read_text("utf-8") != found.commit:
+    if cached_commit(file) != commit:
+        note = repository_folder(file.repo) / "refs" / file.revision
+        with contextlib.suppress(OSError):
             note.parent.mkdir(parents=True, exist_ok=True)
-            note.write_text(found.commit, "utf-8")
+            note.write_text(commit, "utf-8")

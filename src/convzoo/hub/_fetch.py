@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
-
-from torch import Tensor
 
 from convzoo import weights
 from convzoo.errors import CheckpointError, WeightsError
@@ -56,10 +54,9 @@ def fetch(
     for name in _expand(names):
         source = resolve(name, verify=verify, token=token)
         known = source.base.get("sha256")
+        status = _status(source.contents)
         found.append(
-            CachedWeights(
-                name, source.path, _status(source.contents), None if known is None else str(known)
-            )
+            CachedWeights(name, source.contents.path, status, None if known is None else str(known))
         )
     return found
 
@@ -128,10 +125,8 @@ def _verify_local(name: str) -> CachedWeights:
     return CachedWeights(name, file, _status(source.contents), source.config.sha256)
 
 
-def _status(contents: SafetensorsFile | Mapping[str, Tensor]) -> Literal["ok", "nan"]:
-    if isinstance(contents, SafetensorsFile):
-        contents = contents.tensors(contents.entries)
-    return "nan" if tensors_with_nan(contents) else "ok"
+def _status(contents: SafetensorsFile) -> Literal["ok", "nan"]:
+    return "nan" if tensors_with_nan(contents.tensors(contents.entries)) else "ok"
 
 
 def _is_local(name: str) -> bool:

@@ -2,251 +2,182 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from convzoo._build import empty, own_options, place
 from convzoo._contract import Contract
 from convzoo._heads import head_dropout
+from convzoo._meta_device import garbage_collection_paused
 from convzoo.errors import CheckpointError, InputError, WeightsError
 from convzoo.hub import _key_maps
 from convzoo.hub._config import TRAINING_OPTIONS, first_convolution
-from convzoo.hub._safetensors import SafetensorsFile, TensorEntry, tensors_with_nan
+from convzoo.hub._safetensors import TensorEntry
 from convzoo.hub._slots import Slot, assign, mismatch, slots
 from convzoo.hub._sources import Source
+from convzoo.registry import ModelInfo
 
 log = logging.getLogger("convzoo")
 
 
-class Request(NamedTuple):
-    """What a builder asks for besides the weights.
-
-    Attributes:
-        build: Makes the network on the meta device, given `num_classes` and `in_channels`.
-        architecture: The builder's name.
-        num_classes: Classes asked for; None takes the weights' own.
-        in_channels: Channels asked for; None takes the weights' own.
-        device: Where the network goes.
-    """
-
-    build: Callable[[int | None, int | None], Contract]
-    architecture: str
-    num_classes: int | None
-    in_channels: int | None
-    device: torch.device
-
-
-class _Contents(NamedTuple):
-    """A weights file's tensors by our keys."""
-
-    entries: dict[str, TensorEntry]  # our key -> dtype, shape in our layout, place in the file
-    read: Mapping[str, Tensor]  # a pickle's tensors; empty where the file is mapped
-
-
-def fill(request: Request, source: Source) -> Contract:
+@garbage_collection_paused()
+def fill(info: ModelInfo, options: Mapping[str, Any], source: Source) -> Contract:
     """The network that a builder was asked for, with these weights.
 
     Args:
-        request: What is asked for.
+        info: The builder's entry in the registry.
+        options: What the builder was given besides the weights.
         source: The weights.
 
     Returns:
         The network, in training mode.
 
     Raises:
+        InputError: An option is out of range, or the weights have no head and none is asked for.
         WeightsError: The file cannot be read, or holds NaN.
         CheckpointError: It does not fit the network.
     """
-    config = source.config
-    if config.architecture not in (None, request.architecture):
+    build = functools.partial(empty, info, own_options(info, options))
+    wanted, config = place(options), source.config
+    if config.architecture not in (None, info.name):
         raise CheckpointError(
-            f"{source.name}: these are weights of {config.architecture}, "
-            f"not of {request.architecture}"
+            f"{source.name}: these are weights of {config.architecture}, not of {info.name}"
         )
-    contents = _open(source, request.architecture)
-    headless = config.num_classes == 0
-    if headless and request.num_classes is None:
+    entries = _entries(source, info.name)
+    if config.num_classes == 0 and wanted.num_classes is None:
         raise InputError(f"{source.name} has no head: num_classes is needed for a new one")
-    net = _build(request, source, contents)
-    _check_options(net, source)
-    needed = slots(net)
-    fresh = _fresh_parts(net, needed, contents, source, headless)
-    adapted = _adapted(net, request, contents)
-    shapes = {key: entry.shape for key, entry in contents.entries.items()}
-    problem = mismatch(
-        {key: tuple(slot.tensor.shape) for key, slot in needed.items() if key not in fresh},
-        {**shapes, **adapted},
+    # The empty network is as large as the file is, where its config does not say.
+    classes = wanted.num_classes if config.num_classes == 0 else config.num_classes
+    channels = wanted.in_channels or config.in_channels
+    net = build(classes, channels)
+    head, first = (
+        entries[key].shape if (key := f"{path}.weight") in entries else ()
+        for path in (net.head_path, first_convolution(net))
     )
-    if problem is not None:
-        raise CheckpointError(f"{source.name} does not fit {request.architecture}:\n{problem}")
-    tensors = _tensors(needed, fresh, adapted, contents, source, request.device)
-    blank = fresh | {key for key, slot in needed.items() if slot.fixed}
-    if blank:
-        whole = request.build(net.num_classes, net.in_channels).to_empty(device=request.device)
-        whole.reset_parameters()
-        tensors.update({key: slots(whole)[key].tensor for key in blank})
-    assign(needed, tensors)
-    net.provenance = source.base
-    net.labels = config.labels
-    if config.preset is not None:
-        net.preset = config.preset
-    if net.preset is not None:
-        net.preset = net.preset.for_channels(net.in_channels)
-    if request.num_classes not in (None, net.num_classes):
-        _new_head(net, int(request.num_classes or 0), source)
-    return net
-
-
-def _open(source: Source, architecture: str) -> _Contents:
-    """Name everything in the file as we do."""
-    config, file = source.config, source.contents
-    read: Mapping[str, Tensor] = {}
-    if isinstance(file, SafetensorsFile):
-        found: Mapping[str, TensorEntry] = file.entries
-        written_with = file.metadata.get("convzoo.weights_id")
-        if None not in (config.weights_id, written_with) and config.weights_id != written_with:
-            raise CheckpointError(
-                f"{source.name}: config.json and {source.path.name} come from two different "
-                "saves; the second one was interrupted: save the network again"
-            )
-    else:
-        read = file
-        found = {key: TensorEntry(value.dtype, tuple(value.shape)) for key, value in read.items()}
-    layout = source.layout or _key_maps.detect(architecture, found)
-    names = {layout.our_key(key): key for key in found}
-    # Only the shapes differ between layouts, so that a tensor is mapped in ours at once.
-    entries = {
-        key: found[name]._replace(shape=layout.our_shape(key, found[name].shape))
-        for key, name in names.items()
-    }
-    if read:
-        read = {key: read[name].reshape(entries[key].shape) for key, name in names.items()}
-    return _Contents(entries, read)
-
-
-def _build(request: Request, source: Source, contents: _Contents) -> Contract:
-    """The empty network, as large as the file says where its config does not."""
-    config = source.config
-    classes = config.num_classes or (request.num_classes if config.num_classes == 0 else None)
-    channels = request.in_channels or config.in_channels
-    net = request.build(classes, channels)
-    if classes is None or channels is None:
-        head = contents.entries.get(f"{net.head_path}.weight")
-        entry = contents.entries.get(f"{first_convolution(net)}.weight")
-        if classes is None and head is not None and head.shape:
-            classes = head.shape[0] or None
-        if channels is None and entry is not None and len(entry.shape) == 4:
-            channels = entry.shape[1] or None
-        sizes = (classes or net.num_classes, channels or net.in_channels)
-        if sizes != (net.num_classes, net.in_channels):
-            net = request.build(*sizes)
-    if config.head_dropout and config.head_dropout != head_dropout(
-        net.get_submodule(net.head_path)
-    ):
-        net.reset_head(net.num_classes, dropout=config.head_dropout)
-    return net
-
-
-def _check_options(net: Contract, source: Source) -> None:
-    for key, value in source.config.options.items():
-        harmless = key in TRAINING_OPTIONS or key == "aux_heads"
-        if key not in net.options and not harmless:
+    classes = classes or (head[0] if head else 0) or net.num_classes
+    channels = channels or (first[1] if len(first) == 4 else 0) or net.in_channels
+    if (classes, channels) != (net.num_classes, net.in_channels):
+        net = build(classes, channels)
+    dropout = config.head_dropout
+    if dropout and dropout != head_dropout(net.get_submodule(net.head_path)):
+        net.reset_head(net.num_classes, dropout=dropout)
+    for key, value in config.options.items():
+        if key not in {*net.options, *TRAINING_OPTIONS, "aux_heads"}:
             raise CheckpointError(
                 f"{source.name}: saved from {net.architecture}({key}={value!r}); pass that to "
                 "the builder, or use convzoo.load, which does"
             )
+    needed = slots(net)
+    fresh = _fresh_keys(net, needed, entries, source)
+    shapes = {key: entry.shape for key, entry in entries.items()}
+    if wanted.in_channels is not None:
+        shapes |= _adapted(net, entries)
+    problem = mismatch(
+        {key: tuple(slot.tensor.shape) for key, slot in needed.items() if key not in fresh}, shapes
+    )
+    if problem is not None:
+        raise CheckpointError(f"{source.name} does not fit {info.name}:\n{problem}")
+    tensors = _tensors(source, entries, needed, wanted.device)
+    if fresh:
+        whole = build(net.num_classes, net.in_channels).to_empty(device=wanted.device)
+        whole.reset_parameters()
+        initial = slots(whole)
+        tensors |= {key: initial[key].tensor for key in fresh}
+    assign(needed, tensors)
+    net.provenance = source.base
+    net.labels = config.labels
+    preset = config.preset or net.preset
+    net.preset = preset and preset.for_channels(net.in_channels)
+    if wanted.num_classes not in (None, net.num_classes):
+        log.info(
+            "%s: %d classes instead of the weights' %d: the head is fresh",
+            source.name,
+            wanted.num_classes,
+            net.num_classes,
+        )
+        net.reset_head(int(wanted.num_classes or 0), dropout=dropout)
+    return net
 
 
-def _fresh_parts(
-    net: Contract,
-    needed: Mapping[str, Slot],
-    contents: _Contents,
-    source: Source,
-    headless: bool,
+def _entries(source: Source, architecture: str) -> dict[str, TensorEntry]:
+    """What the file says of its tensors, by our keys and in our shapes."""
+    weights_id, file = source.config.weights_id, source.contents
+    written_with = file.metadata.get("convzoo.weights_id")
+    if None not in (weights_id, written_with) and weights_id != written_with:
+        raise CheckpointError(
+            f"{source.name}: config.json and {file.path.name} come from two different "
+            "saves; the second one was interrupted: save the network again"
+        )
+    layout = source.layout or _key_maps.detect(architecture, file.entries)
+    names = {layout.our_key(key): key for key in file.entries}
+    return {
+        key: file.entries[name]._replace(shape=layout.our_shape(key, file.entries[name].shape))
+        for key, name in names.items()
+    }
+
+
+def _fresh_keys(
+    net: Contract, needed: Mapping[str, Slot], entries: dict[str, TensorEntry], source: Source
 ) -> set[str]:
     """Keys that start afresh because the file cannot have them; drops what the network has not."""
-    heads = tuple(f"{path}." for path in net.head_paths()) if headless else ()
-    fresh = {key for key in needed if key.startswith(heads)} if heads else set()
-    counters = {key for key in needed if key.endswith(".num_batches_tracked")}
-    if not counters & contents.entries.keys():
-        fresh |= counters  # files of old have none, and evaluation needs none
-    aux = {path.partition(".")[0] for path in net.aux_head_paths}
-    here = {key for key in needed if key.partition(".")[0] in aux}
-    there = {key for key in contents.entries if key.partition(".")[0] in aux}
+    fresh = {key for key in needed if key.endswith(".num_batches_tracked")}
+    if fresh & entries.keys():  # files of old have none, and evaluation needs none
+        fresh = set()
+    fresh |= {key for key, slot in needed.items() if slot.fixed}
+    if source.config.num_classes == 0:
+        heads = tuple(f"{path}." for path in net.head_paths())
+        fresh |= {key for key in needed if key.startswith(heads)}
+    aux = tuple(f"{path.partition('.')[0]}." for path in net.aux_head_paths)
+    here = {key for key in needed if key.startswith(aux)}
+    there = {key for key in entries if key.startswith(aux)}
     if here and not there:
         log.info("%s: no auxiliary heads in these weights: they are fresh", source.name)
         fresh |= here
-    elif there and not here:
-        for key in there:  # useful in training only, and not asked for
-            del contents.entries[key]
-    for key in fresh:
-        contents.entries.pop(key, None)
+    for key in fresh if here else fresh | there:  # useful in training only, and not asked for
+        entries.pop(key, None)
     return fresh
 
 
-def _adapted(net: Contract, request: Request, contents: _Contents) -> dict[str, tuple[int, ...]]:
-    """The first convolution's shape, where it has to become another one."""
+def _adapted(net: Contract, entries: Mapping[str, TensorEntry]) -> dict[str, tuple[int, ...]]:
+    """The first convolution's shape, if it can become that of another number of channels."""
     path = first_convolution(net)
-    key = f"{path}.weight"
-    entry = contents.entries.get(key)
-    if path is None or request.in_channels is None or entry is None or len(entry.shape) != 4:
+    shape = entries[key].shape if (key := f"{path}.weight") in entries else ()
+    conv = net.get_submodule(path or "")
+    if not isinstance(conv, nn.Conv2d) or conv.groups != 1 or len(shape) != 4 or 0 in shape:
         return {}
-    conv = net.get_submodule(path)
-    grouped = isinstance(conv, nn.Conv2d) and conv.groups != 1
-    if 0 in entry.shape or entry.shape[1] == net.in_channels or grouped:
-        return {}
-    return {key: (entry.shape[0], net.in_channels, *entry.shape[2:])}
+    return {key: (shape[0], net.in_channels, *shape[2:])}
 
 
 def _tensors(
-    needed: Mapping[str, Slot],
-    fresh: set[str],
-    adapted: Mapping[str, tuple[int, ...]],
-    contents: _Contents,
     source: Source,
+    entries: Mapping[str, TensorEntry],
+    needed: Mapping[str, Slot],
     device: torch.device,
 ) -> dict[str, Tensor]:
-    """Every tensor by our key, in our shape, in the right dtype and place."""
-    file, read = source.contents, contents.read
-    if isinstance(file, SafetensorsFile):
-        broken = file.quick_look_for_nan()
-        read = file.tensors(contents.entries, device)
-    else:
-        broken = tensors_with_nan(read)
+    """The file's tensors in the right dtype and place, the first convolution as wide as needed."""
+    broken = source.contents.quick_look_for_nan()
     if broken:
         raise WeightsError(
             f"{source.name}: NaN in {', '.join(broken[:5])}: the file is damaged, or the "
             "training that wrote it diverged"
         )
     keep = getattr(torch, source.config.dtype) if source.config.dtype else None
-    tensors: dict[str, Tensor] = {}
-    for key, slot in needed.items():
-        if key in fresh or slot.fixed:
-            continue
-        value, wanted = read[key], slot.tensor.dtype
-        if key in adapted:
-            value = adapt_first_convolution(value, adapted[key][1])
-        if value.is_floating_point() != wanted.is_floating_point:
-            raise CheckpointError(f"{source.name}: {key}: expected {wanted}, got {value.dtype}")
-        if keep is not None and wanted.is_floating_point:
-            wanted = keep
-        if value.dtype != wanted or value.device != device:
-            value = value.to(device=device, dtype=wanted)
-        tensors[key] = value
+    tensors = source.contents.tensors(entries, device)
+    for key, value in tensors.items():
+        wanted = needed[key].tensor
+        if value.is_floating_point() != wanted.is_floating_point():
+            raise CheckpointError(
+                f"{source.name}: {key}: expected {wanted.dtype}, got {value.dtype}"
+            )
+        if value.shape != wanted.shape:
+            value = adapt_first_convolution(value, wanted.shape[1])
+        tensors[key] = value.to(keep if keep and value.is_floating_point() else wanted.dtype)
     return tensors
-
-
-def _new_head(net: Contract, num_classes: int, source: Source) -> None:
-    log.info(
-        "%s: %d classes instead of the weights' %d: the head is fresh",
-        source.name,
-        num_classes,
-        net.num_classes,
-    )
-    net.reset_head(num_classes, dropout=source.config.head_dropout)
 
 
 def adapt_first_convolution(weight: Tensor, in_channels: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import mmap
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from convzoo.errors import WeightsError
+from convzoo.hub._safetensors import DTYPES, SafetensorsFile, Serialised
 
 _ENDINGS: Final = (".pth", ".pt", ".th", ".bin", ".ckpt", ".pth.tar", ".pt.tar")
 _PLACES: Final = (
@@ -25,7 +27,7 @@ def is_pickle(name: str) -> bool:
     return name.endswith(_ENDINGS)
 
 
-def read_pickle(path: Path) -> dict[str, Tensor]:
+def read_pickle(path: Path) -> SafetensorsFile:
     """The tensors of a `.pth` or `.bin` file, with torch's restricted unpickler.
 
     It is read, not mapped: whoever writes over the file leaves the network alone.
@@ -35,7 +37,8 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
             `state_dict` or `model`.
 
     Returns:
-        Key -> tensor on the CPU; what wrappers put before every key (`module.`) is taken off.
+        The same as a safetensors file would be, in memory; what wrappers put before every key
+        (`module.`) is taken off.
 
     Raises:
         WeightsError: The file cannot be read, or holds something else.
@@ -49,7 +52,11 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
         if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
             found = found[name]
     if not isinstance(found, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()
+        isinstance(key, str)
+        and isinstance(value, Tensor)
+        and value.dtype in DTYPES.values()
+        and value.layout is torch.strided
+        for key, value in found.items()
     ):
         raise WeightsError(f"{path}: expected a state dict: a dict of tensors by name")
     state = dict(found)
@@ -57,7 +64,11 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
         (p for p in _PREFIXES if state and all(k.startswith(p) for k in state)), ""
     ):
         state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
+    parts = Serialised(state).file({})
+    pages = mmap.mmap(-1, sum(len(part) for part in parts))  # memory, aligned as a file's pages
+    for part in parts:
+        pages.write(part)
+    return SafetensorsFile(path, pages)
 
 
 def _without_advice(error: Exception) -> str:

@@ -7,12 +7,11 @@ is wrong with it comes out as a [WeightsError][convzoo.WeightsError] that names 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import mmap
 import os
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -78,11 +77,11 @@ def read_json(text: bytes | str, what: str) -> Any:
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            keys = sorted(key for key, _ in pairs)
-            twice = next(one for one, other in itertools.pairwise(keys) if one == other)
-            raise ValueError(f"the key {twice!r:.100} comes twice")
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise ValueError(f"the key {key!r:.100} comes twice")
+            found[key] = value
         return found
 
     def no_constant(name: str) -> float:
@@ -102,6 +101,7 @@ class SafetensorsFile:
 
     Args:
         path: The file.
+        pages: Its content, where that is in memory already.
 
     Attributes:
         path: The file.
@@ -112,18 +112,9 @@ class SafetensorsFile:
         WeightsError: The file cannot be opened, or is not a whole safetensors file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, pages: mmap.mmap | None = None) -> None:
         self.path = path
-        try:
-            with path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                if size < 8:
-                    raise WeightsError(f"{path}: not a safetensors file: it has {size} bytes")
-                # A page is the file's own until it is written to; then it becomes a copy.
-                self._pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        except (OSError, ValueError) as error:
-            wrong = getattr(error, "strerror", None) or error
-            raise WeightsError(f"{path}: cannot be read: {wrong}") from error
+        self._pages = _mapped(path) if pages is None else pages
         size, start = len(self._pages), self._pages[:8]
         (length,) = struct.unpack("<Q", start)
         if length > min(size - 8, MAX_HEADER_BYTES):
@@ -175,18 +166,15 @@ class SafetensorsFile:
         ours = CONFIG_KEY in self.metadata
         found: dict[str, Tensor] = {}
         for key, (dtype, shape, begin, end) in entries.items():
-            count = (end - begin) // dtype.itemsize
-            if count == 0:
+            if begin == end:
                 value = torch.empty(shape, dtype=dtype, device="cpu")
             elif begin % (_ALIGNMENT if ours else dtype.itemsize):
-                value = torch.empty(shape, dtype=dtype, device="cpu")
-                raw = torch.frombuffer(
-                    self._pages, dtype=torch.uint8, count=end - begin, offset=begin
-                )
-                value.view(-1).view(torch.uint8).copy_(raw)
+                copy = bytearray(self._pages[begin:end])
+                value = torch.frombuffer(copy, dtype=dtype).view(shape).clone()
             else:
                 # A storage for each, over its own pages: `torch.save` of one tensor writes that
                 # tensor only, and an optimiser's step on one is no change of the others.
+                count = (end - begin) // dtype.itemsize
                 value = torch.frombuffer(self._pages, dtype=dtype, count=count, offset=begin)
                 value = value.view(shape)
             found[key] = value if device is None or device.type == "cpu" else value.to(device)
@@ -214,6 +202,19 @@ class SafetensorsFile:
         if not any(bool(some.isnan().any()) for some in numbers):
             return []
         return tensors_with_nan(self.tensors(floats))
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size < 8:
+                raise WeightsError(f"{path}: not a safetensors file: it has {size} bytes")
+            # A page is the file's own until it is written to; then it becomes a copy.
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    except (OSError, ValueError) as error:
+        wrong = getattr(error, "strerror", None) or error
+        raise WeightsError(f"{path}: cannot be read: {wrong}") from error
 
 
 def _entry(path: Path, key: str, entry: object, data: int) -> TensorEntry:
@@ -266,54 +267,44 @@ def tensors_with_nan(tensors: Mapping[str, Tensor]) -> list[str]:
     ]
 
 
-class Serialised(NamedTuple):
+class Serialised:
     """Tensors as a file holds them.
-
-    Attributes:
-        table: Dtype, shape and place by key, as the header says it.
-        data: Their bytes, in order; views, not copies, where a tensor is contiguous on the CPU.
-    """
-
-    table: dict[str, dict[str, object]]
-    data: list[memoryview]
-
-    def sha256(self) -> str:
-        """The hash of all their bytes."""
-        digest = hashlib.sha256()
-        for part in self.data:
-            digest.update(part)
-        return digest.hexdigest()
-
-    def file(self, metadata: Mapping[str, str]) -> Iterable[bytes | memoryview]:
-        """What a safetensors file with these tensors and this metadata consists of, in order."""
-        text = json.dumps({"__metadata__": metadata, **self.table}).encode()
-        text += b" " * (-(8 + len(text)) % _ALIGNMENT)
-        if len(text) > MAX_HEADER_BYTES:
-            raise InputError(f"net: labels and options are too long to be kept: {len(text)} bytes")
-        return [struct.pack("<Q", len(text)), text, *self.data]
-
-
-def serialised(tensors: Mapping[str, Tensor]) -> Serialised:
-    """Put tensors in the order in which a file holds them.
 
     Those that fill whole cache lines come first, so that mapped they lie as torch would have
     allocated them; a file has no gaps, and after the first odd one nothing does.
 
     Args:
         tensors: Tensors by key.
-
-    Returns:
-        Their table and their bytes.
     """
-    whole = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    table: dict[str, dict[str, object]] = {}
-    data: list[memoryview] = []
-    place = 0
-    for key in sorted(whole, key=lambda k: (whole[k].nbytes % _ALIGNMENT > 0, -whole[k].itemsize)):
-        value = whole[key]
-        end = place + value.nbytes
-        shape = list(value.shape)
-        table[key] = {"dtype": _NAMES[value.dtype], "shape": shape, "data_offsets": [place, end]}
-        data.append(value.reshape(-1).view(torch.uint8).numpy().data)
-        place = end
-    return Serialised(table, data)
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        whole = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        self._table: dict[str, dict[str, object]] = {}
+        self._data: list[memoryview] = []  # no copies, where a tensor is contiguous on the CPU
+        place = 0
+        for key in sorted(
+            whole, key=lambda k: (whole[k].nbytes % _ALIGNMENT > 0, -whole[k].itemsize)
+        ):
+            value = whole[key]
+            begin, place = place, place + value.nbytes
+            self._table[key] = {
+                "dtype": _NAMES[value.dtype],
+                "shape": list(value.shape),
+                "data_offsets": [begin, place],
+            }
+            self._data.append(value.reshape(-1).view(torch.uint8).numpy().data)
+
+    def sha256(self) -> str:
+        """The hash of all their bytes."""
+        digest = hashlib.sha256()
+        for part in self._data:
+            digest.update(part)
+        return digest.hexdigest()
+
+    def file(self, metadata: Mapping[str, str]) -> list[bytes | memoryview]:
+        """What a safetensors file with these tensors and this metadata consists of, in order."""
+        text = json.dumps({"__metadata__": metadata, **self._table}).encode()
+        text += b" " * (-(8 + len(text)) % _ALIGNMENT)
+        if len(text) > MAX_HEADER_BYTES:
+            raise InputError(f"net: labels and options are too long to be kept: {len(text)} bytes")
+        return [struct.pack("<Q", len(text)), text, *self._data]

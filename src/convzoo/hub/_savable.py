@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from convzoo._build import empty
 from convzoo._checks import check_labels
 from convzoo._contract import Contract
-from convzoo._heads import head_dropout, score_layer
+from convzoo._heads import head_dropout, head_width, score_layer
 from convzoo.errors import CheckpointError, InputError
 from convzoo.hub._config import FLOATS
 from convzoo.hub._safetensors import tensors_with_nan
@@ -150,29 +150,20 @@ def _check_head(net: Contract, path: str) -> None:
         return
     layer = score_layer(head)
     if layer is None:
+        kind = "an Identity" if isinstance(head, nn.Identity) else "a Sequential"
         raise InputError(
-            f"net.{path}: the head is {_article(head)}, which does not score classes by a linear "
-            "layer or 1 x 1 convolution, so that load could not build it again; keep the network's "
+            f"net.{path}: the head is {kind}, which does not score classes by a linear layer or "
+            "1 x 1 convolution, so that load could not build it again; keep the network's "
             "state_dict() instead"
         )
-    width = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
     dropout = next((m.p for m in head.modules() if isinstance(m, nn.Dropout)), 0.0)
-    alone = [m for m in head.modules() if next(m.parameters(recurse=False), None) is not None]
-    keep = (
-        "; to keep the trained layer, copy it into the new one with load_state_dict"
-        if len(alone) == 1
-        else ""
-    )
-    given = f", dropout={dropout:g}" if dropout else ""
+    given = f"{head_width(layer)}, dropout={dropout:g}" if dropout else f"{head_width(layer)}"
+    keep = "; to keep the trained layer, copy it into the new one with load_state_dict"
+    trained = {id(m) for m in head.modules() if next(m.parameters(recurse=False), None) is not None}
     raise InputError(
         f"net.{path}: the head is a Sequential, which load could not build again; make the head "
-        f"with convzoo.replace_head(net, {width}{given}){keep}"
+        f"with convzoo.replace_head(net, {given}){keep if len(trained) == 1 else ''}"
     )
-
-
-def _article(module: nn.Module) -> str:
-    name = type(module).__name__
-    return f"an {name}" if name[0] in "AEIOU" else f"a {name}"
 
 
 def _built_again(net: Contract) -> Contract | None:

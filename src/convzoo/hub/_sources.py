@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
-
-from torch import Tensor
 
 from convzoo import weights
 from convzoo.errors import (
@@ -41,16 +39,14 @@ class Source:
 
     Attributes:
         name: What the user called it.
-        path: The file.
-        contents: The file, open; of a pickle, the tensors that were in it.
+        contents: The file, open; a pickle is one, too, once it is read.
         config: What the file itself, its config.json or the catalogue says.
         layout: Its key layout; None where it has to be told from the keys.
         base: Where it comes from, for the model card of what is made from it.
     """
 
     name: str
-    path: Path
-    contents: SafetensorsFile | Mapping[str, Tensor]
+    contents: SafetensorsFile
     config: SavedConfig
     layout: _key_maps.Layout | None
     base: dict[str, object]
@@ -98,10 +94,7 @@ def resolve(
     if text.startswith(HUB):
         return _from_hub(text, allow_pickle, verify, token)
     if not isinstance(name, os.PathLike):
-        if architecture is not None:
-            info = weights.find_weights(architecture, text)
-        else:
-            info = weights.weights_info(text) if text in weights.list_weights() else None
+        info = weights.find_weights(architecture, text)
         if info is not None:
             return _from_catalogue(info, verify, token)
     path = Path(text).expanduser()
@@ -130,32 +123,39 @@ def _from_catalogue(info: weights.WeightsInfo, verify: Verify, token: str | None
         labels=info.label_names(),
         preset=info.preset,
     )
-    base: dict[str, object] = {"weights": info.name, "licence": info.licence}
+    repo = commit = None
     if info.repo is None:
         file = weights.BUNDLED / info.file
         if not file.is_file():
             raise WeightsError(f"{info.name}: {file} is missing from this installation")
         found = info.sha256
-        if found is not None and actual_hash(file, found, verify) != found:
+        if found is not None and (actual := actual_hash(file, found, verify)) != found:
             raise CorruptWeightsError(
-                f"{info.name}: {file} is damaged: its sha256 is "
-                f"{actual_hash(file, found, verify)}, expected {found}; install convzoo again"
+                f"{info.name}: {file} is damaged: its sha256 is {actual}, expected {found}; "
+                "install convzoo again"
             )
     else:
-        fetched = fetch_file(
-            HubFile(info.repo, info.file, info.revision),
-            sha256=info.sha256,
-            verify=verify,
-            token=token,
-            wanted_by=info.name,
+        repo, pinned = info.repo, HubFile(info.repo, info.file, info.revision)
+        file, commit, found = fetch_file(
+            pinned, sha256=info.sha256, verify=verify, token=token, wanted_by=info.name
         )
-        file, found = fetched.path, fetched.hash
-        base |= {"repo": info.repo, "revision": fetched.commit}
-    base["sha256"] = found
-    _warn_of_licence(info.name, info.licence)
-    known = {key: value for key, value in base.items() if value is not None}
-    contents = SafetensorsFile(file)
-    return Source(info.name, file, contents, config, _key_maps.get(info.layout), known)
+    base = _base(info.name, repo, commit, found, info.licence)
+    layout = _key_maps.get(info.layout)
+    return Source(info.name, SafetensorsFile(file), config, layout, base)
+
+
+def _base(
+    name: str, repo: str | None, commit: str | None, sha256: str | None, licence: str | None
+) -> dict[str, object]:
+    """What is known of where weights come from; says once a process what must not be sold."""
+    if not weights.is_commercial(licence) and name not in _warned:
+        _warned.add(name)
+        log.warning("%s: the licence of these weights, %s, is non-commercial", name, licence)
+    base = {"weights": name, "repo": repo, "revision": commit, "sha256": sha256}
+    return {key: value for key, value in {**base, "licence": licence}.items() if value is not None}
+
+
+_warned: set[str] = set()
 
 
 def parse_hub(text: str) -> HubFile:
@@ -180,41 +180,24 @@ def parse_hub(text: str) -> HubFile:
 
 def _from_hub(text: str, allow_pickle: bool, verify: Verify, token: str | None) -> Source:
     repo, _, revision = parse_hub(text)
+    fetch = functools.partial(fetch_file, verify=verify, token=token, wanted_by=text)
     for name in (WEIGHTS_FILE, "pytorch_model.bin"):
         try:
-            found = fetch_file(
-                HubFile(repo, name, revision), verify=verify, token=token, wanted_by=text
-            )
+            found = fetch(HubFile(repo, name, revision))
             break
         except MissingFileError:
             if not allow_pickle or is_pickle(name):
                 raise
-    contents = _opened(found.path)
+    contents = read_pickle(found.path) if is_pickle(name) else SafetensorsFile(found.path)
     config = _own_config(contents)
     if config is None:
-        beside = HubFile(repo, CONFIG_FILE, found.commit or revision)  # both are of one commit
-        try:
-            path = fetch_file(beside, verify=verify, token=token, wanted_by=text).path
+        try:  # of the same commit
+            config = read_config(fetch(HubFile(repo, CONFIG_FILE, found.commit or revision)).path)
         except MissingFileError:
             config = SavedConfig()  # whoever asks for it says which network it is
-        else:
-            config = read_config(path)
-    _warn_of_licence(text, config.licence)
-    base: dict[str, object] = {"weights": text, "repo": repo, "revision": found.commit}
-    base["sha256"] = found.hash if SHA256.fullmatch(found.hash) else None
-    base["licence"] = config.licence
-    known = {key: value for key, value in base.items() if value is not None}
-    return Source(text, found.path, contents, config, None, known)
-
-
-_warned: set[str] = set()
-
-
-def _warn_of_licence(name: str, licence: str | None) -> None:
-    """Say once a process that weights must not be used commercially."""
-    if not weights.is_commercial(licence) and name not in _warned:
-        _warned.add(name)
-        log.warning("%s: the licence of these weights, %s, is non-commercial", name, licence)
+    sha256 = found.hash if SHA256.fullmatch(found.hash) else None
+    base = _base(text, repo, found.commit, sha256, config.licence)
+    return Source(text, contents, config, None, base)
 
 
 def _from_file(
@@ -226,7 +209,7 @@ def _from_file(
             f"{file}: a pickle can run code of its writer when it is read; "
             "convzoo.load(..., allow_pickle=True) reads it with torch's restricted unpickler"
         )
-    contents = _opened(file)
+    contents = read_pickle(file) if pickled else SafetensorsFile(file)
     config = _own_config(contents)
     beside = file.with_name(CONFIG_FILE)
     if config is not None:
@@ -238,23 +221,21 @@ def _from_file(
     else:
         config = SavedConfig()
     if verify == "always":
-        intact = is_intact(contents, config)
-        if intact is None:
+        text, noted = (contents.metadata.get(key, "") for key in (CONFIG_KEY, CONFIG_HASH_KEY))
+        if not text:
             log.warning("%s: it holds no hash to verify it by", name)
-        elif not intact:
+        elif (
+            hashlib.sha256(text.encode()).hexdigest() != noted or contents.sha256() != config.sha256
+        ):
             raise CorruptWeightsError(
                 f"{file}: damaged: its sha256 is not the one that was noted when it was saved"
             )
-    return Source(name, file, contents, config, None, dict(config.provenance))
+    return Source(name, contents, config, None, dict(config.provenance))
 
 
-def _opened(file: Path) -> SafetensorsFile | Mapping[str, Tensor]:
-    return read_pickle(file) if is_pickle(file.name) else SafetensorsFile(file)
-
-
-def _own_config(contents: SafetensorsFile | Mapping[str, Tensor]) -> SavedConfig | None:
+def _own_config(contents: SafetensorsFile) -> SavedConfig | None:
     """What the file says of itself; None where it does not."""
-    if not isinstance(contents, SafetensorsFile) or CONFIG_KEY not in contents.metadata:
+    if CONFIG_KEY not in contents.metadata:
         return None
     return parse_config(contents.metadata[CONFIG_KEY], f"{contents.path}: header: {CONFIG_KEY}")
 
@@ -264,33 +245,17 @@ def _compare(name: str, config: SavedConfig, beside: Path) -> None:
     if not beside.is_file():
         return
     try:
-        other = read_config(beside)
+        other = vars(read_config(beside))
     except WeightsError as error:
         log.warning("%s; the weights file says all, and counts", error)
         return
-    differ = [f.name for f in fields(config) if getattr(config, f.name) != getattr(other, f.name)]
+    differ = ", ".join(key for key, value in vars(config).items() if value != other[key])
     if differ:
         log.warning(
             "%s: config.json and the weights file disagree on %s; the weights file counts",
             name,
-            ", ".join(differ),
+            differ,
         )
-
-
-def is_intact(contents: SafetensorsFile | Mapping[str, Tensor], config: SavedConfig) -> bool | None:
-    """Whether a file still has the hashes that `save` noted in it; None where it notes none.
-
-    Args:
-        contents: The file.
-        config: What it says of itself.
-
-    Returns:
-        The answer.
-    """
-    if not isinstance(contents, SafetensorsFile) or CONFIG_KEY not in contents.metadata:
-        return None
-    text, noted = (contents.metadata.get(key, "") for key in (CONFIG_KEY, CONFIG_HASH_KEY))
-    return hashlib.sha256(text.encode()).hexdigest() == noted and contents.sha256() == config.sha256
 
 
 def _check_link(folder: Path, file: Path) -> None:

@@ -9,7 +9,7 @@ import fnmatch
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -126,9 +126,9 @@ def weights_info(name: str) -> WeightsInfo:
     return _info(name)
 
 
-def find_weights(model: str, tag: str) -> WeightsInfo | None:
-    """A model's weights by tag or by full name; None if the catalogue has no such row."""
-    name = tag if tag.startswith(f"{model}.") else f"{model}.{tag}"
+def find_weights(model: str | None, tag: str) -> WeightsInfo | None:
+    """A model's weights by tag, or any by full name; None if the catalogue has no such row."""
+    name = tag if model is None or tag.startswith(f"{model}.") else f"{model}.{tag}"
     return _info(name) if name in _rows() else None
 
 
@@ -168,24 +168,13 @@ def _preset(row: Mapping[str, Any]) -> Preset:
 def _info(name: str) -> WeightsInfo:
     model, _, tag = name.partition(".")
     row = _row(name)
-    bundled = bool(row.get("bundled", False))
-    return WeightsInfo(
-        name=name,
-        model=model,
-        tag=tag,
-        repo=None if bundled else str(row["repo"]),
-        file=str(row["file"]),
-        revision=str(row["revision"]),
-        sha256=row.get("sha256"),
-        size=row.get("size"),
-        licence=row.get("licence"),
-        num_classes=int(row["num_classes"]),
-        in_channels=int(row["in_channels"]),
-        labels=row["labels"] or None,
-        preset=_preset(row),
-        train_size=row.get("train_size"),
-        top1=row.get("top1"),
-        top5=row.get("top5"),
-        layout=str(row["layout"]),
-        options=row.get("options", {}),
-    )
+    known = {field.name: row[field.name] for field in fields(WeightsInfo) if field.name in row}
+    said = {
+        "name": name,
+        "model": model,
+        "tag": tag,
+        "repo": None if row.get("bundled") else row["repo"],
+        "labels": row["labels"] or None,
+        "preset": _preset(row),
+    }
+    return WeightsInfo(**{**dict.fromkeys(("sha256", "size", "licence")), **known, **said})
