@@ -166,6 +166,9 @@ def test_ctrl_c_keeps_the_best_network(
     assert (tmp_path / "out" / "learning_curve.png").exists()
     assert (tmp_path / "out" / "checkpoint").exists()
     monkeypatch.setattr("convzoo.cli._run.fit", fit)
+    other = ["--no-baseline", "--resume", "--optimizer", "sgd"]
+    assert main(quick(None, tmp_path / "out", *other)) == 2
+    assert "optimizer was 'AdamW', now 'SGD'" in capsys.readouterr().err
     assert main(quick(None, tmp_path / "out", "--no-baseline", "--resume")) == 0
     said = capsys.readouterr().out
     assert said.count("epoch 1:") == 1 - after  # what was done is not done again

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Iterator, Sized
 from typing import Any, Protocol, cast
 
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from convzoo._checks import check_count
+from convzoo.datasets import LabelledImages
 from convzoo.errors import InputError
 
 
@@ -146,6 +149,30 @@ def number_of_classes(net: nn.Module) -> int | None:
     """How many classes a network scores, where it says so."""
     number = getattr(net, "num_classes", None)
     return number if isinstance(number, int) and number > 0 else None
+
+
+def fingerprint(data: object) -> str | None:
+    """A hash of a data set's labels and images: of files the names and sizes.
+
+    The folder that holds all files may move.
+
+    Args:
+        data: The data set.
+
+    Returns:
+        The hash; None for data sets of others, of whose files nothing is known.
+    """
+    if not isinstance(data, LabelledImages):
+        return None
+    known = hashlib.sha256(repr(data.targets).encode())
+    if isinstance(data.images, Tensor):
+        known.update(data.images.numpy().tobytes())
+        return known.hexdigest()
+    root = os.path.commonpath([path.parent for path in data.images])
+    for path in data.images:
+        entry = f"{os.path.relpath(path, root)}\0{path.stat().st_size}\0"
+        known.update(entry.encode("utf-8", "surrogateescape"))
+    return known.hexdigest()
 
 
 def eval_loader(
