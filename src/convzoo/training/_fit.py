@@ -188,7 +188,12 @@ def fit(
     require_train_extra()
     classes = number_of_classes(net)
     train_data = Prepared(
-        "train", train, train_transform, usual_transform(net, train=True), classes
+        "train",
+        train,
+        train_transform,
+        usual_transform(net, train=True),
+        classes,
+        any_target=loss is not None,
     )
     val_data = (
         None
