@@ -113,10 +113,11 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # of a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(
-            f"{path}: cannot be written: {error.strerror}; what was there before is still whole"
+            f"{path}: cannot be written: {reason}; what was there before is still whole"
         ) from error
     finally:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             partial.unlink()

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from convzoo._checks import check_count
+from convzoo._modes import check_network
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.layers import DropBlock1d, DropBlock2d, DropBlock3d, DropBlockSchedule
 from convzoo.training._accelerator import (
@@ -161,6 +162,7 @@ def fit(
         >>> len(history.epochs), history.best_epoch, history.stopped
         (1, 1, 'finished')
     """
+    check_network(net)
     epochs = check_count("epochs", epochs)
     batch_size = check_count("batch_size", batch_size)
     gradient_accumulation = check_count("gradient_accumulation", gradient_accumulation)
