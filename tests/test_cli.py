@@ -73,8 +73,10 @@ def test_the_whole_job_on_the_digits(few_digits, tmp_path: Path, capsys) -> None
         *("learning_curve.png", "model.safetensors"),
     }
     records = json.loads((out / "history.json").read_text())
-    histories = [History.from_dict(fields) for fields in records["histories"]]
-    assert [len(history.epochs) for history in histories] == [2, 1]
+    history = History.load(out / "history.json")
+    assert [record.epoch for record in history.epochs] == [1, 2, 3]
+    assert records["phases"] == {"head only": 2, "whole network": 1}
+    assert (history.best_epoch == 3) == (records["kept"] == "whole network")
     net = convzoo.load(out)
     assert (net.num_classes, net.labels) == (10, tuple("0123456789"))
     assert net.preset == convzoo.presets.FASHION_MNIST
@@ -126,8 +128,8 @@ def test_quiet_is_quiet_and_the_backbone_can_stay(
 ) -> None:
     assert main(quick(folder, tmp_path / "one", "--quiet", "--freeze", "backbone")) == 0
     assert capsys.readouterr() == ("", "")
-    (history,) = json.loads((tmp_path / "one" / "history.json").read_text())["histories"]
-    assert len(history["epochs"]) == 2  # one phase, with the epochs of both
+    records = json.loads((tmp_path / "one" / "history.json").read_text())
+    assert records["phases"] == {"head only": 2}  # one phase, with the epochs of both
     # Going on from what was saved.
     further = ["finetune", str(folder), "--model", str(tmp_path / "one"), "--workers", "0"]
     further += ["--epochs", "1", "--head-epochs", "0", "--freeze", "up_to:layer2"]
@@ -164,6 +166,9 @@ def test_ctrl_c_keeps_the_best_network(
     assert (tmp_path / "out" / "learning_curve.png").exists()
     assert (tmp_path / "out" / "checkpoint").exists()
     monkeypatch.setattr("convzoo.cli._run.fit", fit)
+    other = ["--no-baseline", "--resume", "--optimizer", "sgd"]
+    assert main(quick(None, tmp_path / "out", *other)) == 2
+    assert "optimizer was 'AdamW', now 'SGD'" in capsys.readouterr().err
     assert main(quick(None, tmp_path / "out", "--no-baseline", "--resume")) == 0
     said = capsys.readouterr().out
     assert said.count("epoch 1:") == 1 - after  # what was done is not done again
@@ -191,6 +196,45 @@ def test_the_best_of_all_phases_is_kept(
     said = capsys.readouterr().out
     assert f"kept: {name}, {accuracies[kept]:.2%} of the validation images" in said
     assert json.loads((tmp_path / "out" / "history.json").read_text())["kept"] == name
+
+
+@pytest.mark.parametrize("name", ["README.md", "config.json", "checkpoint", "history.json"])
+def test_what_others_left_in_the_folder_stays(name, folder, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    place = out / name / "notes.txt" if name == "checkpoint" else out / name
+    place.parent.mkdir(parents=True)
+    place.write_text("{}")
+    (out / "thesis.txt").write_text("mine")  # no run writes one, so that it does not matter
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for more in ([], ["--resume"]):
+        assert main(quick(folder, out, *more)) == 2
+        said = capsys.readouterr()
+        assert said.out == ""  # before anything starts
+        assert f"--out: {out} holds {name} of somebody else" in said.err
+        assert "give another folder, or move them" in said.err
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_of_an_earlier_run_is_taken_again(folder: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert main(quick(folder, tmp_path / "out", "--quiet")) == 0
+    convzoo.save(convzoo.create_model("lenet5"), tmp_path / "kept")
+    assert main(quick(folder, tmp_path / "kept", "--quiet")) == 0
+
+
+def test_the_folder_is_no_class_of_the_next_run(folder: Path, tmp_path: Path, capsys) -> None:
+    for out in (folder, folder / "run", folder / "dark" / "run"):
+        assert main(quick(folder, out)) == 2
+        assert f"--out: {out} is inside {folder}" in capsys.readouterr().err
+    assert {path.name for path in folder.iterdir()} == {"dark", "bright"}
+    assert main(quick(folder, folder / ".run", "--quiet")) == 0  # hidden, hence no class
+
+
+def test_a_failed_start_leaves_no_folder(folder: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "runs").mkdir()
+    options = ["--out", str(tmp_path / "runs" / "a" / "b"), "--weights", str(tmp_path / "none")]
+    assert main(["finetune", str(folder), "--model", "cifar_resnet20", *options]) == 2
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_a_full_disk_gets_one_line(folder: Path, tmp_path: Path, capsys, monkeypatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,12 @@ def with_head(head: nn.Module) -> Callable[[], convzoo.ResNet]:
     return build
 
 
+def with_five_classes() -> convzoo.ResNet:
+    net = three()
+    net.fc = nn.Linear(64, 5)
+    return net
+
+
 def with_nan() -> convzoo.ResNet:
     net = three()
     with torch.no_grad():
@@ -59,8 +67,7 @@ def with_an_option_that_json_lacks() -> convzoo.ResNet:
 
 
 REFUSED = {
-    "numbers": (with_labels(1, 2, 3), InputError, "labels: expected strings, got 1 for class 0"),
-    "too few": (with_labels("a", "b"), InputError, "each of the 3 classes, got 2"),
+    "too few labels": (with_five_classes, InputError, "each of the 5 classes, got 3"),
     "a half character": (with_labels("a", "b", "\ud800"), InputError, "load could not read"),
     "sequence": (
         with_head(nn.Sequential(nn.Dropout(0.25), nn.Linear(64, 5))),
@@ -188,10 +195,28 @@ def test_a_network_as_it_was_built_is_never_refused(name: str) -> None:
 
 
 def test_a_string_is_no_list_of_labels(tmp_path: Path) -> None:
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("abc", "got the string 'abc'"),
+        (("a", "b"), "one name for each of the 3 classes, got 2"),
+        ((1, 2, 3), "expected strings, got 1 for class 0"),
+        (3, "expected a sequence of names, got 3"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused_when_set(labels, message) -> None:
     net = three()
-    net.labels = "abc"
-    with pytest.raises(InputError, match="got the string 'abc'"):
-        save(net, tmp_path / "net")
+    before = net.labels
+    with pytest.raises(InputError, match=f"labels: .*{message}"):
+        net.labels = labels
+    assert net.labels == before
+    net.labels = ["x", "y", "z"]
+    for same_net in (net, copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert same_net.labels == ("x", "y", "z")
+    net.labels = None
+    assert net.labels is None
 
 
 def test_published_labels_that_repeat_a_name_are_kept(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -52,7 +53,7 @@ def test_nan_is_never_an_improvement_and_the_state_travels() -> None:
     [
         ({"patience": 0}, "patience: expected an integer of at least 1, got 0"),
         ({"patience": 1.5}, "patience"),
-        ({"patience": 1, "min_delta": -0.1}, "min_delta: expected a finite number of at least 0"),
+        ({"patience": 1, "min_delta": -0.1}, "min_delta: expected a number of at least 0"),
         ({"patience": 1, "min_delta": math.nan}, "min_delta"),
     ],
 )
@@ -136,6 +137,10 @@ def test_records_go_to_json_and_back(tmp_path) -> None:
 PAIRS = [(torch.zeros(1, 2, 2), 0), (torch.ones(1, 2, 2), 1)] * 2
 
 
+def summed(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return scores.sum()
+
+
 @pytest.mark.parametrize(
     ("data", "arguments", "message"),
     [
@@ -149,7 +154,7 @@ PAIRS = [(torch.zeros(1, 2, 2), 0), (torch.ones(1, 2, 2), 1)] * 2
         (PAIRS, {"seed": 1.5}, "seed: .* got 1.5"),
         (PAIRS, {"epochs": 0}, "epochs: expected an integer of at least 1, got 0"),
         (PAIRS, {"batch_size": True}, "batch_size"),
-        (PAIRS, {"lr": -1.0}, "lr: expected a finite number of at least 0, got -1.0"),
+        (PAIRS, {"lr": -1.0}, "lr: expected a number of at least 0, got -1.0"),
         (PAIRS, {"warmup": 1.0}, r"warmup: expected a share of the steps in \[0, 1\), got 1.0"),
         (PAIRS, {"label_smoothing": 1.0}, "label_smoothing"),
         (PAIRS, {"mixed_precision": "bf8"}, "expected 'no', 'bf16' or 'fp16', got 'bf8'"),
@@ -160,6 +165,16 @@ PAIRS = [(torch.zeros(1, 2, 2), 0), (torch.ones(1, 2, 2), 1)] * 2
         (DataLoader(PAIRS), {}, "train: expected a data set with .*, got DataLoader"),
         ([PAIRS[0][0]] * 2, {}, r"train: expected \(image, label\) pairs, got Tensor as item"),
         ([(torch.zeros(1, 2, 2), 7)] * 2, {}, r"has label 7, the network scores 2 classes"),
+        ([(torch.zeros(1, 2, 2), -1)] * 2, {}, r"has label -1, the network scores 2 classes"),
+        ([(torch.zeros(1, 2, 2), 1.9)] * 2, {}, r"has label 1.9, expected the index of a class"),
+        ([(torch.zeros(1, 2, 2), -0.5)] * 2, {}, r"has label -0.5, expected the index"),
+        ([(torch.zeros(1, 2, 2), torch.tensor(0.5))] * 2, {}, r"has label 0.5, expected"),
+        ([(torch.zeros(1, 2, 2), "1")] * 2, {}, r"has label '1', expected the index"),
+        (
+            PAIRS,
+            {"val": [(torch.zeros(1, 2, 2), 0.5)], "loss": summed},
+            "val: item 0 has label 0.5",
+        ),
     ],
 )
 def test_fit_refuses(data, arguments, message) -> None:
@@ -197,3 +212,20 @@ def test_a_network_whose_head_cannot_be_told() -> None:
     assert net.w.abs().sum() > 0
     with pytest.raises(InputError):  # a rate of its own needs a head
         training.fit(net, PAIRS, epochs=1, head_lr=0.1)
+
+
+@pytest.mark.parametrize("number", [float, np.float32, torch.tensor])
+def test_targets_of_a_regression_stay_floats(number) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 1))
+    net.num_classes = 1
+    seen: list[torch.Tensor] = []
+
+    def loss(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        seen.append(targets)
+        return nn.functional.mse_loss(scores[:, 0], targets)
+
+    data = [(torch.ones(1, 2, 2), number(0.25)), (torch.zeros(1, 2, 2), number(-1.5))]
+    history = training.fit(net, data, epochs=1, loss=loss, cpu=True)
+    assert seen[0].dtype == torch.float32
+    assert sorted(seen[0].tolist()) == [-1.5, 0.25]
+    assert history.epochs[0].train_accuracy is None

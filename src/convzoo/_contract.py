@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from torch import Tensor, nn
 from torch.fx import Proxy
 
+from convzoo._checks import check_labels
 from convzoo._heads import head_width, new_head
 from convzoo.errors import InputError, UnknownNameError
 
@@ -53,7 +54,6 @@ class Contract(nn.Module, ABC):
         max_size: Largest side, or None where any larger image will do.
         stages: The places where the feature map can be read, in the order they run.
         preset: How images become inputs; it travels with the weights.
-        labels: The classes' names in the order of the scores, where they are known.
         architecture: The name of the builder that made the network, or None.
         options: The options that builder was given, for saving and loading.
         provenance: Where the weights come from, for the model card; empty for fresh ones.
@@ -68,7 +68,6 @@ class Contract(nn.Module, ABC):
     max_size: int | None = None
     stages: tuple[Stage, ...]
     preset: Preset | None = None
-    labels: tuple[str, ...] | None = None
     architecture: str | None = None
     options: Mapping[str, object] = {}
     provenance: Mapping[str, object] = {}
@@ -128,6 +127,18 @@ class Contract(nn.Module, ABC):
     def num_classes(self) -> int:
         """How many classes the network scores."""
         return head_width(self.get_submodule(self.head_path), f"net.{self.head_path}")
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The classes' names in the order of the scores, one for each, where they are known."""
+        names: tuple[str, ...] | None = vars(self).get("labels")
+        return names
+
+    @labels.setter
+    def labels(self, names: Sequence[str] | None) -> None:
+        if names is not None:
+            names = check_labels(names, self.num_classes)
+        vars(self)["labels"] = names
 
     if not TYPE_CHECKING:
 

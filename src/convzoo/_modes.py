@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from convzoo.errors import InputError
+
 
 @contextmanager
 def kept_modes(net: nn.Module) -> Iterator[None]:
@@ -29,3 +31,13 @@ def evaluation(net: nn.Module) -> Iterator[None]:
         for module in net.modules():
             module.training = False
         yield
+
+
+def check_network(net: object) -> None:
+    """Refuse what is no network.
+
+    Raises:
+        InputError: It is none.
+    """
+    if not isinstance(net, nn.Module):
+        raise InputError(f"net: expected a torch.nn.Module, got {net!r:.80}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from convzoo._build import place
 from convzoo._checks import check_count
 from convzoo.errors import InputError
 from convzoo.presets import Preset, load_image
@@ -80,7 +81,7 @@ class Predictor:
 
             net = load(net, device=device)
         elif device is not None:
-            net.to(device)
+            net.to(place({"device": device}).device)
         own: object = getattr(net, "preset", None)
         if preset is None:
             preset = own if isinstance(own, Preset) else None

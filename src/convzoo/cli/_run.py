@@ -18,6 +18,7 @@ from convzoo._classifier import Classifier
 from convzoo.cli._console import bars_wanted, checking, columns, is_main_process, speaker, warn
 from convzoo.cli._errors import INTERRUPTED, Stop
 from convzoo.cli._options import Options
+from convzoo.cli._out import CHECKPOINT, HISTORY, output_folder
 from convzoo.datasets import Splits
 from convzoo.errors import InputError
 from convzoo.inference import Predictor
@@ -33,12 +34,14 @@ from convzoo.training import (
     fit,
 )
 from convzoo.training._accelerator import sharding_asked_for
+from convzoo.training._records import joined
 from convzoo.visualize import confusion_matrix, learning_curve
 
 
 def run(options: Options) -> None:
     """Do the whole job: data, network, two phases of training, report, folder."""
-    _Job(options)()
+    with output_folder(options.out, options.data):
+        _Job(options)()
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,6 @@ class _Job:
 
     def __call__(self) -> None:
         options = self.options
-        # Fails now rather than after the training, where the folder cannot be made.
-        options.out.mkdir(parents=True, exist_ok=True)
         net, origin = self._network()
         self.say(f"network: {net.architecture}, {origin}")
         processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -95,7 +96,7 @@ class _Job:
             transfer.freeze(net, phase.freeze or "backbone")
             transfer.unfreeze(net)
         if not options.resume:
-            shutil.rmtree(options.out / "checkpoint", ignore_errors=True)
+            shutil.rmtree(options.out / CHECKPOINT, ignore_errors=True)
         self._score("new head, untrained", net)
         if options.baseline if options.baseline is not None else options.data is None:
             self._baseline(net)
@@ -203,7 +204,7 @@ class _Job:
             label_smoothing=options.label_smoothing,
             train_transform=self._augmentation(net),
             early_stopping=None if options.patience is None else EarlyStopping(options.patience),
-            checkpoint=None if quiet else options.out / "checkpoint" / str(number),
+            checkpoint=None if quiet else options.out / CHECKPOINT / str(number),
             resume=options.resume and not quiet,
             mixed_precision=options.mixed_precision,
             gradient_accumulation=options.gradient_accumulation,
@@ -289,23 +290,26 @@ class _Job:
             dataset=options.data or "Optical Recognition of Handwritten Digits",
             metrics={} if result is None else {f"top1_{self.judge_name}": result.top1},
         )
+        lengths = [len(history.epochs) for history in self.histories]
+        records = {
+            **joined(self.histories, phases.index(best.phase)).to_dict(),
+            "kept": best.phase,
+            "phases": dict(zip(phases, lengths, strict=True)),
+            "results": {name: result.to_dict() for name, result in self.results},
+        }
+        # Before the pictures: by it the next run knows them.
+        (options.out / HISTORY).write_text(json.dumps(records, indent=2) + "\n", "utf-8")
         if self.pictures:
             learning_curve(self.histories, options.out / "learning_curve.png", phases=phases)
             if result is not None:
                 title = f"{name}: {result.top1:.2%}"
                 confusion_matrix(result, options.out / "confusion_matrix.png", title=title)
-        records = {
-            "kept": best.phase,
-            "histories": [history.to_dict() for history in self.histories],
-            "results": {name: result.to_dict() for name, result in self.results},
-        }
-        (options.out / "history.json").write_text(json.dumps(records, indent=2) + "\n", "utf-8")
 
     def _report(self, best: _Best) -> None:
         options = self.options
         if not is_main_process():
             return
-        shutil.rmtree(options.out / "checkpoint", ignore_errors=True)
+        shutil.rmtree(options.out / CHECKPOINT, ignore_errors=True)
         result = dict(self.results)[_after(best.phase)]
         rows = [(name, f"{scored.top1:8.2%}") for name, scored in self.results]
         self.say(f"\naccuracy on {result.samples} {self.judge_name} images\n{columns(rows)}\n")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +17,7 @@ from convzoo.errors import CheckpointError
 
 LAST: Final = "last.pt"
 BEST: Final = "best"
+_HASH_SIZE: Final = hashlib.sha256().digest_size
 
 
 def save_best(net: nn.Module, folder: Path) -> None:
@@ -26,18 +29,19 @@ def save_best(net: nn.Module, folder: Path) -> None:
         return
     from safetensors.torch import save
 
-    (folder / BEST).mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().cpu().clone() for key, value in net.state_dict().items()}
     write_whole(folder / BEST / "model.safetensors", save(state))
 
 
 def save_last(state: dict[str, Any], folder: Path) -> None:
     """Write what `load_last` reads to `folder/last.pt`, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
     # Through memory, because torch.save reports a full disk as an error of its own zip writer.
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    write_whole(folder / LAST, buffer.getbuffer())
+    # torch reads a zip file without its checksums. A hash of everything goes to its end, into the
+    # comment that the format has room for; the last two bytes say how long the comment is.
+    content = buffer.getvalue()[:-2] + _HASH_SIZE.to_bytes(2, "little")
+    write_whole(folder / LAST, content + hashlib.sha256(content).digest())
 
 
 def load_last(folder: Path, settings: dict[str, object]) -> dict[str, Any] | None:
@@ -45,7 +49,8 @@ def load_last(folder: Path, settings: dict[str, object]) -> dict[str, Any] | Non
 
     Args:
         folder: The checkpoint folder.
-        settings: What must be the same for the run to go on as if never interrupted.
+        settings: What must be the same for the run to go on as if never interrupted, as JSON has
+            it.
 
     Returns:
         The state; None if there is none yet.
@@ -54,15 +59,24 @@ def load_last(folder: Path, settings: dict[str, object]) -> dict[str, Any] | Non
         CheckpointError: The file cannot be read, or a setting differs.
     """
     path = folder / LAST
-    if not path.exists():
-        return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        saved: dict[str, object] = state["settings"]
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
-        raise CheckpointError(f"{path}: not a training state that can be read: {error}") from None
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+    content, digest = content[:-_HASH_SIZE], content[-_HASH_SIZE:]
+    if hashlib.sha256(content).digest() != digest:
+        raise CheckpointError(
+            f"{path}: not a training state, or one that was damaged; to start from the beginning, "
+            "leave out resume"
+        )
+    state: dict[str, Any] = torch.load(
+        io.BytesIO(content + digest), map_location="cpu", weights_only=True
+    )
+    saved: dict[str, object] = state["settings"]
     differing = [
-        f"{name} was {saved.get(name)!r}, now {value!r}"
+        _difference(name, saved.get(name), value)
         for name, value in settings.items()
         if saved.get(name) != value
     ]
@@ -73,14 +87,37 @@ def load_last(folder: Path, settings: dict[str, object]) -> dict[str, Any] | Non
     return state
 
 
+def _difference(name: str, old: object, new: object) -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+        return ", ".join(_difference(f"{name}.{key}", old.get(key), new.get(key)) for key in keys)
+    if isinstance(old, list) and isinstance(new, list):
+        gone = [one for i, one in enumerate(old) if one not in (*new, *old[:i])]
+        come = [one for i, one in enumerate(new) if one not in (*old, *new[:i])]
+        if gone or come:
+            return f"{name} lost {gone!r:.200} and gained {come!r:.200}"
+    return f"{name} was {old!r:.200}, now {new!r:.200}"
+
+
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file so that a kill at any moment leaves the old one or the new one."""
+    """Write a file so that a kill at any moment leaves the old one or the new one.
+
+    Raises:
+        CheckpointError: The disk is full, or the place cannot be written.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+    except (OSError, ValueError) as error:  # of a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CheckpointError(
+            f"{path}: cannot be written: {reason}; what was there before is still whole"
+        ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError, ValueError):
+            partial.unlink()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import operator
+import os
 from collections.abc import Callable, Iterator, Sized
-from typing import Any, Protocol, cast
+from numbers import Real
+from typing import Any, Protocol, SupportsIndex, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from convzoo._checks import check_count
+from convzoo.datasets import LabelledImages
 from convzoo.errors import InputError
 
 
@@ -17,7 +22,8 @@ class ImageData(Protocol):
     """Any data set of (image, label) pairs: torch's and torchvision's, ours, a list.
 
     An image is a PIL image or a uint8 tensor (C, H, W), to which the network's preset is applied,
-    or a float tensor that is the network's input already. A label is the index of a class.
+    or a float tensor that is the network's input already. A label is the index of a class; `fit`
+    with a loss of your own takes floats and tensors as well.
     """
 
     def __len__(self) -> int:
@@ -42,6 +48,7 @@ class Prepared(Dataset["tuple[Tensor, int | Tensor]"]):
         given: The user's transform, applied to every image.
         usual: The preset's transform, applied to raw images where the user gave none.
         num_classes: Labels must be below it; None where it is not known.
+        any_target: Whether labels may be floats as well, for a loss of the user's own.
     """
 
     def __init__(
@@ -51,6 +58,8 @@ class Prepared(Dataset["tuple[Tensor, int | Tensor]"]):
         given: ImageTransform | None,
         usual: ImageTransform | None,
         num_classes: int | None,
+        *,
+        any_target: bool = False,
     ) -> None:
         for method in ("__len__", "__getitem__"):
             if isinstance(data, DataLoader) or not hasattr(data, method):
@@ -65,6 +74,7 @@ class Prepared(Dataset["tuple[Tensor, int | Tensor]"]):
         self.given = given
         self.usual = usual
         self.num_classes = num_classes
+        self.any_target = any_target
 
     def __len__(self) -> int:
         return len(self.data)
@@ -86,15 +96,29 @@ class Prepared(Dataset["tuple[Tensor, int | Tensor]"]):
                     "network has no preset to prepare it; pass train_transform and eval_transform"
                 )
             image = self.usual(image)
-        if self.num_classes is not None and not (isinstance(label, Tensor) and label.ndim):
-            if not 0 <= int(label) < self.num_classes:
-                raise InputError(
-                    f"{self.name}: item {index} has label {int(label)}, the network scores "
-                    f"{self.num_classes} classes (0 to {self.num_classes - 1}); give it a new "
-                    "head with replace_head(net, num_classes)"
-                )
-            label = int(label)
-        return image, cast("int | Tensor", label)
+        return image, self._target(index, label)
+
+    def _target(self, index: int, label: object) -> int | Tensor:
+        """An index of a class as it is checked, or what the user's own loss compares with."""
+        if isinstance(label, Tensor) and label.ndim:
+            return label
+        number = label.item() if isinstance(label, Tensor) else label
+        if self.any_target and isinstance(number, Real) and not isinstance(number, SupportsIndex):
+            return torch.tensor(float(number))  # of the scores' type, not Python's double
+        if not isinstance(number, SupportsIndex):
+            raise InputError(
+                f"{self.name}: item {index} has label {number!r:.80}, expected the index of a "
+                "class, an integer"
+            )
+        found = operator.index(number)
+        if found < 0 or (self.num_classes is not None and found >= self.num_classes):
+            scored = "classes" if self.num_classes is None else f"{self.num_classes} classes"
+            last = "..." if self.num_classes is None else str(self.num_classes - 1)
+            raise InputError(
+                f"{self.name}: item {index} has label {found}, the network scores {scored} "
+                f"(0 to {last}); give it a new head with replace_head(net, num_classes)"
+            )
+        return found
 
 
 class EpochSampler(Sampler[int]):
@@ -146,6 +170,30 @@ def number_of_classes(net: nn.Module) -> int | None:
     """How many classes a network scores, where it says so."""
     number = getattr(net, "num_classes", None)
     return number if isinstance(number, int) and number > 0 else None
+
+
+def fingerprint(data: object) -> str | None:
+    """A hash of a data set's labels and images: of files the names and sizes.
+
+    The folder that holds all files may move.
+
+    Args:
+        data: The data set.
+
+    Returns:
+        The hash; None for data sets of others, of whose files nothing is known.
+    """
+    if not isinstance(data, LabelledImages):
+        return None
+    known = hashlib.sha256(repr(data.targets).encode())
+    if isinstance(data.images, Tensor):
+        known.update(data.images.numpy().tobytes())
+        return known.hexdigest()
+    root = os.path.commonpath([path.parent for path in data.images])
+    for path in data.images:
+        entry = f"{os.path.relpath(path, root)}\0{path.stat().st_size}\0"
+        known.update(entry.encode("utf-8", "surrogateescape"))
+    return known.hexdigest()
 
 
 def eval_loader(

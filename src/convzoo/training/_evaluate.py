@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convzoo._checks import check_count
-from convzoo._modes import kept_modes
+from convzoo._modes import check_network, kept_modes
 from convzoo.errors import InputError
 from convzoo.training._accelerator import MixedPrecision, accelerator
 from convzoo.training._data import (
@@ -70,6 +70,7 @@ def evaluate(
         >>> result.samples, 0 <= result.top1 <= result.top5 <= 1
         (179, True)
     """
+    check_network(net)
     batch_size = check_count("batch_size", batch_size)
     prepared = Prepared(
         "data", data, transform, usual_transform(net, train=False), number_of_classes(net)
@@ -110,6 +111,10 @@ def score(
         for images, targets in bar:
             # A network over several devices may end on another than the images came by.
             scores = main_scores(model(images)).to(acc.device)
+            if scores.ndim != 2:
+                raise InputError(
+                    f"net: expected scores (B, num_classes) from it, got {tuple(scores.shape)}"
+                )
             # The last batch is filled up with repeated images so that all processes have one;
             # this drops them again.
             scores, targets = acc.gather_for_metrics((scores, targets))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from convzoo._checks import check_count
+from convzoo._modes import check_network
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.layers import DropBlock1d, DropBlock2d, DropBlock3d, DropBlockSchedule
 from convzoo.training._accelerator import (
@@ -27,6 +29,7 @@ from convzoo.training._data import (
     ImageTransform,
     Prepared,
     eval_loader,
+    fingerprint,
     number_of_classes,
     train_loader,
     usual_transform,
@@ -159,6 +162,7 @@ def fit(
         >>> len(history.epochs), history.best_epoch, history.stopped
         (1, 1, 'finished')
     """
+    check_network(net)
     epochs = check_count("epochs", epochs)
     batch_size = check_count("batch_size", batch_size)
     gradient_accumulation = check_count("gradient_accumulation", gradient_accumulation)
@@ -186,7 +190,12 @@ def fit(
     require_train_extra()
     classes = number_of_classes(net)
     train_data = Prepared(
-        "train", train, train_transform, usual_transform(net, train=True), classes
+        "train",
+        train,
+        train_transform,
+        usual_transform(net, train=True),
+        classes,
+        any_target=loss is not None,
     )
     val_data = (
         None
@@ -261,14 +270,24 @@ def fit(
             drop_block=_drop_block_schedule(replica.trained, epochs * sampler.steps),
             progress=progress,
             on_epoch=on_epoch,
-            settings={
-                "epochs": epochs,
-                "batch_size": batch_size,
-                "images": len(train),
-                "schedule": schedule,
-                "seed": seed,
-                "sharded": sharded,
-            },
+            settings={}
+            if checkpoint is None
+            else _settings(
+                net,
+                made,
+                train=train,
+                val=val,
+                loss=loss,
+                label_smoothing=label_smoothing,
+                epochs=epochs,
+                batch_size=batch_size,
+                schedule=schedule,
+                warmup=warmup,
+                monitor=monitor,
+                max_grad_norm=max_grad_norm,
+                seed=seed,
+                sharded=sharded,
+            ),
         )
         try:
             with seeded(seed, acc.device):
@@ -276,6 +295,43 @@ def fit(
         finally:
             unwrap(acc, model, forward)
             net.eval()
+
+
+def _settings(
+    net: nn.Module,
+    optimizer: Optimizer,
+    *,
+    train: ImageData,
+    val: ImageData | None,
+    loss: Loss,
+    **given: object,
+) -> dict[str, object]:
+    """What has to be the same for a run to go on as if never interrupted, as JSON has it.
+
+    Who computes it, how many share it and in which precision may change.
+    """
+    loss_name = str(getattr(loss, "__qualname__", None) or type(loss).__qualname__)
+    groups = optimizer.param_groups
+    parts: dict[str, object] = {
+        f"files of {name}": fingerprint(data) for name, data in (("train", train), ("val", val))
+    }
+    settings = {
+        "network": getattr(net, "architecture", None) or type(net).__qualname__,
+        "options": dict(getattr(net, "options", {})),
+        "tensors": {key: list(value.shape) for key, value in net.state_dict().items()},
+        "trained parameters": [n for n, p in net.named_parameters() if p.requires_grad],
+        "classes": getattr(train, "classes", None) or getattr(net, "labels", None),
+        "images": len(train),
+        **parts,
+        "optimizer": type(optimizer).__qualname__,
+        "lr": [group.get("max_lr", group.get("initial_lr", group["lr"])) for group in groups],
+        "weight_decay": [group.get("weight_decay") for group in groups],
+        "loss": loss_name,
+        "aux_weight": getattr(loss, "aux_weight", None),
+        **given,
+    }
+    as_json: dict[str, object] = json.loads(json.dumps(settings, default=str))
+    return as_json
 
 
 def _drop_block_schedule(net: nn.Module, steps: int) -> DropBlockSchedule | None:

@@ -166,7 +166,7 @@ class Run:
                 if self.drop_block is not None:
                     self.drop_block.step()
             mean_loss.update(loss.detach())
-            if targets.ndim == 1:
+            if targets.ndim == 1 and not targets.is_floating_point():
                 scores = main_scores(output).detach()
                 if accuracy is None:
                     accuracy = MulticlassAccuracy(

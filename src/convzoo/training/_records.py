@@ -110,16 +110,40 @@ class History:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> History:
-        """Read what `save` wrote.
+        """Read what `save` wrote, or the `history.json` of `convzoo finetune`.
 
         Args:
             path: The file.
 
         Returns:
-            The history.
+            The history; of the command's, its phases one after the other.
+
+        Raises:
+            InputError: There is no such file, or it holds something else.
         """
-        fields: Mapping[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-        return cls.from_dict(fields)
+        try:
+            fields: Mapping[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+            own = {field.name: fields[field.name] for field in dataclasses.fields(cls)}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"path: {path} holds no History: {error}") from None
+        return cls.from_dict(own)
+
+
+def joined(histories: Sequence[History], best: int) -> History:
+    """Trainings of one network, one after the other, as one with epochs numbered through.
+
+    Args:
+        histories: The trainings.
+        best: Which of them left the network that was kept.
+    """
+    records = [record for history in histories for record in history.epochs]
+    before = sum(len(history.epochs) for history in histories[:best])
+    best_epoch = histories[best].best_epoch
+    return History(
+        tuple(dataclasses.replace(record, epoch=i) for i, record in enumerate(records, start=1)),
+        None if best_epoch is None else before + best_epoch,
+        histories[-1].stopped,
+    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from convzoo._checks import check_count
+from convzoo._checks import check_count, check_number
 from convzoo._modes import evaluation, kept_modes
 from convzoo.errors import InputError
 from convzoo.transfer._find_heads import find_heads, score_width, unwrap
@@ -120,12 +120,14 @@ def fit_head(
         True
     """
     epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
+    seed = check_count("seed", seed, least=-(2**63), most=2**63 - 1)
+    lr, weight_decay = check_number("lr", lr, 0), check_number("weight_decay", weight_decay, 0)
     core = unwrap(net)
     head = core.get_submodule(find_heads(core)[0])
-    if len(features.tensors) != 2:
+    if not isinstance(features, TensorDataset) or len(features.tensors) != 2:
         raise InputError(
-            "features: expected the two tensors that cached_features returns, "
-            f"got {len(features.tensors)}"
+            "features: expected the TensorDataset of two tensors that cached_features returns, "
+            f"got {features!r:.80}"
         )
     x, y = features.tensors
     parameters = [p for p in head.parameters() if p.requires_grad]

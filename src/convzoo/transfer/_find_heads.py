@@ -9,6 +9,7 @@ from torch import nn
 
 from convzoo._classifier import Classifier
 from convzoo._heads import score_layer
+from convzoo._modes import check_network
 from convzoo.errors import InputError, UnknownNameError
 
 # Where torchvision's networks (and many written after them) keep the head: its last layer, or a
@@ -22,6 +23,7 @@ _REMEMBERED = "_convzoo_head_paths"
 
 def unwrap(net: nn.Module) -> nn.Module:
     """The network inside `torch.compile` and data-parallel wrappers."""
+    check_network(net)
     while True:
         inner = net._modules.get("_orig_mod")
         if inner is None and is_parallel(net):

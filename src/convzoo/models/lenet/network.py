@@ -263,7 +263,6 @@ class LeNet1998(Classifier):
         with torch.device(old.device):
             output = RBFOutput(num_classes, trainable=True, dropout=dropout)
         self.output = output.to(old.dtype).train(self.output.training)
-        self.labels: tuple[str, ...] | None = None
         self.options: Mapping[str, object] = {**self.options, "trainable_codes": True}
 
     def reset_parameters(self) -> None:

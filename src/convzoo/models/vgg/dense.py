@@ -45,7 +45,7 @@ class FullyConvolutionalVGG(Classifier):
         self.min_size: int = net.grid * net.stages[-1].stride
         self.stages: tuple[Stage, ...] = net.stages
         self.preset: Preset | None = net.preset
-        self.labels: tuple[str, ...] | None = net.labels
+        self.labels = net.labels
         self.train(net.training)
 
     def forward_features(self, x: Tensor) -> Tensor:
