@@ -194,9 +194,6 @@ def test_a_network_as_it_was_built_is_never_refused(name: str) -> None:
         check_savable(convzoo.create_model(name))
 
 
-def test_a_string_is_no_list_of_labels(tmp_path: Path) -> None:
-
-
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
