@@ -47,7 +47,7 @@ POOLINGS: Final[Mapping[str, Callable[[], nn.Module]]] = {
 }
 
 
-def fully_connected(
+def linear_stack(
     sizes: Sequence[int], activation: Activation, inplace: bool
 ) -> Iterator[nn.Module]:
     """Linear layers from each size to the next, an activation after each."""

@@ -24,7 +24,7 @@ from convzoo.models.tutorial.choices import (
     SmallNetwork,
     check_names,
     check_sizes,
-    fully_connected,
+    linear_stack,
 )
 from convzoo.models.tutorial.fully_connected import MLPOptions
 from convzoo.presets import CIFAR10, MNIST
@@ -127,7 +127,7 @@ class TutorialCNN(SmallNetwork):
             )
         sizes = (channels * side**2, *hidden)
         self.hidden: nn.Sequential = nn.Sequential(
-            nn.Flatten(), *fully_connected(sizes, activation, inplace)
+            nn.Flatten(), *linear_stack(sizes, activation, inplace)
         )
         self.fc: nn.Linear = nn.Linear(sizes[-1], num_classes)
         self.in_channels = in_channels

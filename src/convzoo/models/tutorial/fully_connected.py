@@ -24,7 +24,7 @@ from convzoo.models.tutorial.choices import (
     SmallNetwork,
     check_names,
     check_sizes,
-    fully_connected,
+    linear_stack,
 )
 from convzoo.presets import MNIST
 from convzoo.registry import architecture
@@ -141,7 +141,7 @@ class MLP(SmallNetwork):
         sizes = (in_channels * image_size**2, *hidden)
         self.hidden: nn.Sequential = nn.Sequential(
             nn.Flatten(),
-            *fully_connected(sizes, activation, inplace),
+            *linear_stack(sizes, activation, inplace),
             nn.Unflatten(1, (sizes[-1], 1, 1)),  # one "pixel" that has seen the whole image
         )
         self.fc: nn.Linear = nn.Linear(sizes[-1], num_classes)
