@@ -113,7 +113,12 @@ PUBLIC |= {
 }
 
 
-@pytest.mark.parametrize("name", sorted(PUBLIC))
+SLOW = ("evaluate", "fit")  # they train or score with every replacement
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.long if n in SLOW else ()) for n in sorted(PUBLIC)]
+)
 def test_nonsense_is_named(name, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for kind, grey in (("bright", 200), ("dark", 20)):
