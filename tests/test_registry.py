@@ -169,3 +169,42 @@ def test_a_name_is_given_once(package: Path) -> None:
 
     with pytest.raises(InputError, match="builder: expected a function with @architecture"):
         convzoo.construct(lambda: convzoo.resnet18(), None, {})
+
+
+def test_what_reset_parameters_forgets_is_refused(package: Path) -> None:
+    theirs = sys.modules["theirs.tiny"]
+
+    class Forgetful(theirs.Tiny):  # type: ignore[name-defined,misc]
+        def reset_parameters(self) -> None:
+            self.conv.reset_parameters()
+
+    @convzoo.architecture(Forgetful, convzoo.model_info("tiny").paper, convzoo.presets.CIFAR10)
+    def forgetful(*, weights: str | None = None, **options: object) -> convzoo.Classifier:
+        return convzoo.construct(forgetful, weights, {"filters": 8, **options})
+
+    with pytest.raises(
+        InputError, match=r"Forgetful\.reset_parameters: it leaves fc\.weight unset"
+    ):
+        forgetful()
+
+
+def test_options_that_json_would_change_are_refused(package: Path) -> None:
+    net = convzoo.create_model("tiny")
+    net.options = {"inplace": {1: "a"}}
+    with pytest.raises(InputError, match=r"inplace=.* cannot be kept as JSON"):
+        convzoo.save(net, package / "net")
+    assert not (package / "net").exists()
+
+
+def test_settings_decide_the_preset_too(package: Path) -> None:
+    paper = convzoo.model_info("resnet18").paper
+
+    @convzoo.architecture(
+        convzoo.ResNet, paper, convzoo.presets.IMAGENET,
+        block=convzoo.models.BasicBlock, layers=(1, 1, 1, 1), stem="small",
+    )  # fmt: skip
+    def little(*, weights: str | None = None, **options: object) -> convzoo.ResNet:
+        return convzoo.construct(little, weights, options)
+
+    assert little(device="meta").preset == convzoo.resnet18(device="meta", stem="small").preset
+    assert little(device="meta", dropout=0.5).options == {"dropout": 0.5}

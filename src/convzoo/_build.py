@@ -6,6 +6,7 @@ here, once, for all of them.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import typing
@@ -87,15 +88,21 @@ def option_names(info: ModelInfo) -> frozenset[str]:
         that says no more than `**options: object`, the arguments of its network's constructor.
     """
     parameters = inspect.signature(info.builder).parameters
-    hints = typing.get_type_hints(info.builder)
-    names = {name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    names = {
+        n for n, p in parameters.items() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
+    }
+    try:
+        hints = typing.get_type_hints(info.builder)
+    except NameError:  # a name that is imported under TYPE_CHECKING alone
+        hints = {}
     rest = next((name for name, p in parameters.items() if p.kind is p.VAR_KEYWORD), None)
     # Unpack[ResNetOptions] -> ResNetOptions
     unpacked: tuple[Any, ...] = typing.get_args(hints.get(rest)) if rest else ()
     if unpacked:
         names.update(unpacked[0].__annotations__)
     elif rest:
-        names.update(set(inspect.signature(info.network).parameters) - set(info.settings))
+        own = inspect.signature(info.network).parameters.values()
+        names.update({p.name for p in own if p.kind is not p.VAR_KEYWORD} - set(info.settings))
     return frozenset(names - _COMMON)
 
 
@@ -154,11 +161,13 @@ def empty(
     net.architecture = info.name
     # As JSON would hold them, for saving; constructors take a record's fields in its place.
     net.options = {
-        key: asdict(value) if isinstance(value, DropBlockConfig) else value
+        key: asdict(value) if isinstance(value, DropBlockConfig) else copy.deepcopy(value)
         for key, value in own.items()
         if (key, value) != ("aux_heads", False)
     }
-    net.preset = network.preset_for(info.preset, options).for_channels(net.in_channels)
+    net.preset = network.preset_for(info.preset, {**info.settings, **options}).for_channels(
+        net.in_channels
+    )
     return net
 
 
@@ -176,5 +185,24 @@ def fresh(info: ModelInfo, options: Mapping[str, Any]) -> Contract:
     net = empty(info, own_options(info, options), where.num_classes, where.in_channels)
     if where.device.type != "meta":
         net.to_empty(device=where.device)
-        net.reset_parameters()
+        if type(net).__module__.startswith("convzoo."):
+            net.reset_parameters()
+        else:
+            _fill_all(net)
     return net
+
+
+def _fill_all(net: Contract) -> None:
+    """Fill a network of somebody else's, and refuse what would be left as the memory was."""
+    tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    with torch.no_grad():
+        for tensor in tensors.values():
+            if tensor.is_floating_point():
+                tensor.fill_(torch.nan)
+    net.reset_parameters()
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and bool(tensor.isnan().any()):
+            raise InputError(
+                f"{type(net).__name__}.reset_parameters: it leaves {name} unset; networks are "
+                "built without memory first, so it has to fill every parameter and buffer"
+            )

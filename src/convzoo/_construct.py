@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
@@ -34,7 +35,7 @@ def construct(builder: Callable[..., C], weights: str | None, options: Mapping[s
         WeightsError: The weights cannot be found, fetched or read.
     """
     info = MODELS.get(builder.__name__)
-    if info is None or info.builder is not builder:
+    if info is None or inspect.unwrap(info.builder) is not inspect.unwrap(builder):
         raise InputError(
             f"builder: expected a function with @architecture, got {builder.__name__!r:.80}"
         )

@@ -80,6 +80,9 @@ def architecture(
 ) -> Callable[[F], F]:
     """Enter a builder into the registry, under its own name.
 
+    `load` builds from what the decorator says, without calling the function: its body is
+    `construct` alone.
+
     Args:
         network: The class of what it builds.
         paper: Where the network comes from.
@@ -102,12 +105,16 @@ def architecture(
             def resnet26(*, weights: str | None = None, **options: Unpack[ResNetOptions]) -> ResNet:
                 return convzoo.construct(resnet26, weights, options)
     """
+    if not (isinstance(network, type) and issubclass(network, Contract)):
+        raise InputError(f"architecture: expected a class of Classifier, got {network!r:.80}")
 
     def enter(builder: F) -> F:
-        name = builder.__name__
+        name = getattr(builder, "__name__", repr(builder))
+        if not name.isidentifier():
+            raise InputError(f"architecture: expected a function with a name, got {name!r:.80}")
         there = MODELS.get(name)
-        # A notebook's cell that runs again may define its own builder again, and no other.
-        if there is not None and there.builder.__module__ != builder.__module__:
+        # A notebook's cell, or a script that is imported too, may define its own builder again.
+        if there is not None and not _same_place(there.builder, builder):
             raise InputError(
                 f"architecture: {there.builder.__module__} has a builder {name!r} already; "
                 f"give that of {builder.__module__} another name"
@@ -126,6 +133,11 @@ def architecture(
         return builder
 
     return enter
+
+
+def _same_place(one: Callable[..., Contract], other: Callable[..., Contract]) -> bool:
+    files = [getattr(getattr(b, "__code__", None), "co_filename", b) for b in (one, other)]
+    return one.__module__ == other.__module__ or files[0] == files[1]
 
 
 def model_info(name: str) -> ModelInfo:

@@ -114,3 +114,24 @@ def test_bad_rates_are_refused() -> None:
         convzoo.resnet18(drop_block=1.5)
     with pytest.raises(UnknownNameError, match=r"drop_block field 'block': .*'block_size'"):
         convzoo.resnet18(drop_block={"block": 3})  # type: ignore[typeddict-item]
+
+
+def test_dropout_stays_with_new_weights_and_heads(tmp_path) -> None:
+    base = convzoo.save(convzoo.cifar_resnet20(), tmp_path / "base")
+    net = convzoo.cifar_resnet20(weights=str(base), dropout=0.3, num_classes=6)
+    assert [m.p for m in net.modules() if isinstance(m, nn.Dropout)] == [0.3]
+    convzoo.replace_head(net, 4, dropout=0.2)
+    again = convzoo.load(convzoo.save(net, tmp_path / "net"))
+    assert [m.p for m in again.modules() if isinstance(m, nn.Dropout)] == [0.3]
+    assert (again.fc.p, again.options) == (0.2, {"dropout": 0.3})
+    assert type(convzoo.resnet18(dropout=0.5, device="meta").fc) is nn.Linear
+    left = list(net.children())[:-2]
+    assert nn.Sequential(*left)(torch.zeros(1, 3, 32, 32)).shape == (1, 64, 8, 8)
+
+
+def test_a_trace_with_dropout_follows_the_mode() -> None:
+    x = torch.randn(2, 3, 32, 32)
+    net = convzoo.cifar_resnet20(dropout=0.5)
+    graph = torch.fx.symbolic_trace(net).eval()
+    assert torch.equal(graph(x), net.eval()(x))
+    assert not torch.equal(graph.train()(x), graph(x))

@@ -66,8 +66,8 @@ def load(
         )
     if architecture is None and name not in MODELS:
         module = found.config.module
-        hint = f": that is not one of convzoo's; import {module} first" if module else ""
-        raise WeightsError(f"{found.name}: saved as {name!r}, which convzoo does not have{hint}")
+        hint = f"import {module} first" if module else "define or import its builder first"
+        raise WeightsError(f"{found.name}: saved as {name!r}, which convzoo does not have: {hint}")
     info = model_info(name)
     for option in found.config.options:
         if option not in option_names(info):

@@ -137,7 +137,7 @@ def parse_config(text: bytes | str, what: str) -> SavedConfig:
         module=checked("module", own.get("module")),
         num_classes=num_classes,
         in_channels=checked("in_channels", in_channels),
-        options={k: tuple(v) if isinstance(v, list) else v for k, v in options.items()},
+        options={key: _frozen(value) for key, value in options.items()},
         labels=None if labels is None else tuple(labels),
         preset=preset,
         head_dropout=float(checked("head_dropout", own.get("head_dropout")) or 0.0),
@@ -175,6 +175,37 @@ _CHECKS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
         "a list of strings", lambda v: isinstance(v, list) and all(isinstance(n, str) for n in v)
     ),
 }  # fmt: skip
+
+
+def _frozen(value: object) -> object:
+    """A value of JSON with tuples for its lists, as builders' options have them."""
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+
+
+def options_as_loaded(net: Contract) -> dict[str, object]:
+    """What loading will give to the builder, after a way through JSON.
+
+    Args:
+        net: The network to be saved.
+
+    Returns:
+        The options.
+
+    Raises:
+        InputError: One of them would come back otherwise.
+    """
+    found: dict[str, object] = {}
+    for key, value in net.options.items():
+        try:
+            found[key] = _frozen(json.loads(json.dumps(value)))
+        except (TypeError, ValueError):
+            found[key] = None
+        if found[key] != _frozen(value):
+            raise InputError(
+                f"net.options: {key}={value!r:.80} cannot be kept as JSON and come back the same; "
+                "use numbers, strings, tuples of them, or mappings by string"
+            )
+    return found
 
 
 def timm_preset(published: Mapping[str, Any]) -> Preset | None:
@@ -279,8 +310,8 @@ def write_config(net: Contract, *, sha256: str, provenance: Mapping[str, object]
     config["convzoo"] = {
         "format": 1,
         "architecture": net.architecture,
-        **({} if module.startswith("convzoo.") else {"module": module}),
-        "options": dict(net.options),
+        **({"module": module} if module.partition(".")[0] not in ("convzoo", "__main__") else {}),
+        "options": options_as_loaded(net),
         "in_channels": net.in_channels,
         "head_dropout": head_dropout(net.get_submodule(net.head_path)),
         "preset": None if preset is None else preset.to_dict(),

@@ -14,7 +14,7 @@ from convzoo._checks import check_labels
 from convzoo._contract import Contract
 from convzoo._heads import head_dropout, head_width, score_layer
 from convzoo.errors import CheckpointError, InputError
-from convzoo.hub._config import FLOATS
+from convzoo.hub._config import FLOATS, options_as_loaded
 from convzoo.hub._safetensors import tensors_with_nan
 from convzoo.hub._slots import mismatch, slots
 from convzoo.registry import MODELS
@@ -171,7 +171,7 @@ def _built_again(net: Contract) -> Contract | None:
     info = MODELS.get(str(net.architecture))
     if info is None:
         return None
-    built = empty(info, net.options, net.num_classes, net.in_channels)
+    built = empty(info, options_as_loaded(net), net.num_classes, net.in_channels)
     dropout = head_dropout(net.get_submodule(net.head_path))
     if dropout != head_dropout(built.get_submodule(net.head_path)):
         built.reset_head(net.num_classes, dropout=dropout)

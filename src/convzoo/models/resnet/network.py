@@ -26,7 +26,6 @@ from convzoo._build import BuildOptions
 from convzoo._checks import check_choice, check_probability
 from convzoo._classifier import Classifier
 from convzoo._contract import Stage
-from convzoo._heads import DropoutLinear
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.layers import DropBlockConfig
 from convzoo.models.resnet.blocks import (
@@ -184,13 +183,14 @@ class ResNet(Classifier):
         self._make_end(channels, inplace)
 
         # The head.
-        self.avgpool: nn.AdaptiveAvgPool2d = nn.AdaptiveAvgPool2d(1)
-        dropout = check_probability("dropout", dropout)
-        self.fc: nn.Linear = (
-            DropoutLinear(channels, num_classes, dropout)
-            if dropout
-            else nn.Linear(channels, num_classes)
+        pool = nn.AdaptiveAvgPool2d(1)
+        # Dropout is part of the pooling, so that the children are torchvision's at any rate.
+        self.avgpool: nn.AdaptiveAvgPool2d | nn.Sequential = (
+            nn.Sequential(pool, nn.Dropout(dropout))
+            if check_probability("dropout", dropout)
+            else pool
         )
+        self.fc: nn.Linear = nn.Linear(channels, num_classes)
         self.num_features: int = channels
         self.stages: tuple[Stage, ...] = tuple(stages)
         self.reset_parameters()
@@ -217,18 +217,6 @@ class ResNet(Classifier):
         """(B, num_features, h, w) -> class scores (B, num_classes), or (B, num_features)."""
         pooled = torch.flatten(self.avgpool(f), 1)
         return pooled if pre_logits else self.fc(pooled)
-
-    def reset_head(self, num_classes: int, *, dropout: float = 0.0) -> None:
-        """Replace the last layer, and with it its dropout, by a fresh one.
-
-        Args:
-            num_classes: Classes the new head scores, at least 1.
-            dropout: Probability of dropping an input of the new layer, in [0, 1).
-        """
-        super().reset_head(num_classes, dropout=dropout)
-        self.options: Mapping[str, object] = {
-            k: v for k, v in self.options.items() if k != "dropout"
-        }
 
     def reset_parameters(self) -> None:
         """He's normal initialisation by fan-out; batch normalisation starts as the identity."""
