@@ -53,7 +53,7 @@ def test_nan_is_never_an_improvement_and_the_state_travels() -> None:
     [
         ({"patience": 0}, "patience: expected an integer of at least 1, got 0"),
         ({"patience": 1.5}, "patience"),
-        ({"patience": 1, "min_delta": -0.1}, "min_delta: expected a number of at least 0"),
+        ({"patience": 1, "min_delta": -0.1}, "min_delta: expected a finite number of at least 0"),
         ({"patience": 1, "min_delta": math.nan}, "min_delta"),
     ],
 )
@@ -154,7 +154,7 @@ def summed(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         (PAIRS, {"seed": 1.5}, "seed: .* got 1.5"),
         (PAIRS, {"epochs": 0}, "epochs: expected an integer of at least 1, got 0"),
         (PAIRS, {"batch_size": True}, "batch_size"),
-        (PAIRS, {"lr": -1.0}, "lr: expected a number of at least 0, got -1.0"),
+        (PAIRS, {"lr": -1.0}, "lr: expected a finite number of at least 0, got -1.0"),
         (PAIRS, {"warmup": 1.0}, r"warmup: expected a share of the steps in \[0, 1\), got 1.0"),
         (PAIRS, {"label_smoothing": 1.0}, "label_smoothing"),
         (PAIRS, {"mixed_precision": "bf8"}, "expected 'no', 'bf16' or 'fp16', got 'bf8'"),

@@ -229,14 +229,21 @@ class Run:
     def _load(self) -> None:
         if self.checkpoint is None:
             return
-        state = _checkpoint.load_last(self.checkpoint, self.settings)
-        done = 0 if state is None else len(state["history"]["epochs"])
+        state, refused = None, None
+        try:
+            state = _checkpoint.load_last(self.checkpoint, self.settings)
+        except CheckpointError as error:  # raised when the others have been told
+            refused = error
+        done = -1 if refused else 0 if state is None else len(state["history"]["epochs"])
         found = self.acc.gather(torch.tensor([done], device=self.acc.device)).tolist()
         if len(set(found)) > 1:
+            epochs = ", ".join("of another run" if n < 0 else str(n) for n in found)
             raise CheckpointError(
-                f"{self.checkpoint}: the processes found states of different epochs, {found}; the "
-                "folder has to be on a disk that all of them share"
-            )
+                f"{self.checkpoint}: the processes found states of different epochs, [{epochs}]; "
+                "the folder has to be on a disk that all of them share"
+            ) from refused
+        if refused is not None:
+            raise refused
         if state is None:
             return
         history = History.from_dict(state["history"])
