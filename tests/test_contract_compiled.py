@@ -33,7 +33,7 @@ TRACED = [*plain(KINDS), *NEW_PARTS]
 FOR_ONNX = [name for name in CLASSES if len(list(build_meta(name).modules())) < 250]
 
 
-@pytest.mark.parametrize("case", parameters(TRACED, quick=TRACED))
+@pytest.mark.parametrize("case", parameters(TRACED, quick=plain(CLASSES)))
 def test_compiles_without_graph_breaks(case: Case) -> None:
     net = build(case.name, **case.options)
     x = images(net)
@@ -60,7 +60,7 @@ def test_training_with_auxiliary_heads_compiles(name: str) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", parameters(TRACED, quick=TRACED))
+@pytest.mark.parametrize("case", parameters(TRACED, quick=plain(CLASSES)))
 def test_exports_with_a_dynamic_batch(case: Case) -> None:
     net = build(case.name, **case.options)
     batch = torch.export.Dim("batch", min=1, max=64)

@@ -191,7 +191,7 @@ def test_what_reset_parameters_forgets_is_refused(package: Path) -> None:
 def test_options_that_json_would_change_are_refused(package: Path) -> None:
     net = convzoo.create_model("tiny")
     net.options = {"inplace": {1: "a"}}
-    with pytest.raises(InputError, match=r"inplace=.* cannot be kept as JSON"):
+    with pytest.raises(InputError, match=r"inplace=.* cannot go through JSON"):
         convzoo.save(net, package / "net")
     assert not (package / "net").exists()
 

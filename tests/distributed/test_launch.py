@@ -68,6 +68,7 @@ def test_torchrun_says_and_writes_everything_once(images: Path, tmp_path: Path) 
     assert not list((tmp_path / "out").glob(".*"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", [["--multi_gpu"], ["--use_fsdp", "--fsdp_version", "2"]])
 def test_accelerate_launch(images: Path, tmp_path: Path, form: list[str]) -> None:
     out = tmp_path / "out"
@@ -89,6 +90,7 @@ def test_launches_end_with_0(images: Path, tmp_path: Path) -> None:
     assert ended == [0] * 20
 
 
+@pytest.mark.long
 def test_weights_are_downloaded_once(
     images: Path, tmp_path: Path, hub: HubServer, saved: dict[str, bytes]
 ) -> None:

@@ -202,7 +202,7 @@ def options_as_loaded(net: Contract) -> dict[str, object]:
             found[key] = None
         if found[key] != _frozen(value):
             raise InputError(
-                f"net.options: {key}={value!r:.80} cannot be kept as JSON and come back the same; "
+                f"net: its option {key}={value!r:.80} cannot go through JSON unchanged; "
                 "use numbers, strings, tuples of them, or mappings by string"
             )
     return found
