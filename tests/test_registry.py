@@ -171,6 +171,20 @@ def test_a_name_is_given_once(package: Path) -> None:
         convzoo.construct(lambda: convzoo.resnet18(), None, {})
 
 
+def test_a_decorator_that_contradicts_its_network_is_refused() -> None:
+    paper = convzoo.model_info("resnet18").paper
+    blocks = {"block": convzoo.models.BasicBlock, "layers": (1, 1, 1, 1)}
+    with pytest.raises(UnknownNameError, match=r"argument of ResNet 'droput'.*'dropout'"):
+        convzoo.architecture(convzoo.ResNet, paper, convzoo.presets.IMAGENET, droput=0.5, **blocks)
+    with pytest.raises(InputError, match="is said to return VGG, but ResNet is built"):
+
+        @convzoo.architecture(convzoo.ResNet, paper, convzoo.presets.IMAGENET, **blocks)
+        def wrong(*, weights: str | None = None, **options: object) -> convzoo.VGG:
+            raise NotImplementedError
+
+    assert "wrong" not in MODELS
+
+
 def test_what_reset_parameters_forgets_is_refused(package: Path) -> None:
     theirs = sys.modules["theirs.tiny"]
 

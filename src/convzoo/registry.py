@@ -6,6 +6,7 @@ as well, and joins `create_model`, `list_models`, `summary`, `save` and `load`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -96,7 +97,8 @@ def architecture(
         A decorator that returns the function it is given.
 
     Raises:
-        InputError: Another builder has that name.
+        InputError: Another builder has that name, the class has no argument of a setting's name, or
+            the function says that it returns something else.
 
     Examples:
         One more ResNet:
@@ -108,10 +110,24 @@ def architecture(
     if not (isinstance(network, type) and issubclass(network, Contract)):
         raise InputError(f"architecture: expected a class of Classifier, got {network!r:.80}")
 
+    takes = inspect.signature(network).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
+        for setting in settings:
+            if setting not in takes:
+                raise UnknownNameError(f"argument of {network.__name__}", setting, takes)
+
     def enter(builder: F) -> F:
         name = getattr(builder, "__name__", repr(builder))
         if not name.isidentifier():
             raise InputError(f"architecture: expected a function with a name, got {name!r:.80}")
+        # A class or its name, as the module spells its annotations; unions say too much to compare.
+        returns = builder.__annotations__.get("return", network)
+        said = getattr(returns, "__name__", str(returns)).strip("'\"").rpartition(".")[2]
+        if said.isidentifier() and said not in {kind.__name__ for kind in network.__mro__}:
+            raise InputError(
+                f"architecture: {name} is said to return {said}, but {network.__name__} is built; "
+                "name that class in both places"
+            )
         there = MODELS.get(name)
         # A notebook's cell, or a script that is imported too, may define its own builder again.
         if there is not None and not _same_place(there.builder, builder):

@@ -52,12 +52,26 @@ def test_the_last_two_stages_of_three_too() -> None:
 def test_stochastic_depth_follows_the_linear_rule() -> None:
     with torch.device("meta"):
         net = convzoo.cifar_resnet110(drop_path=0.5)
-    paths = [m.p for m in net.modules() if isinstance(m, StochasticDepth)]
+    paths = [m.p for m in net.modules() if isinstance(m, nn.Dropout3d)]
     assert len(paths) == 54
     assert paths == sorted(paths)
     assert paths[-1] == 0.5
     # Huang et al. 2016: 40.25 of 54 blocks are expected to be active at p_L = 0.5.
     assert sum(1 - p for p in paths) == pytest.approx(40.25)
+
+
+def test_stochastic_depth_is_torchvisions_to_the_bit() -> None:
+    block = convzoo.models.BasicBlock(4, 4, drop_path=0.5, inplace=False)
+    branch = torch.randn(64, 4, 3, 3).to(memory_format=torch.channels_last)
+    added = torch.zeros_like(branch)
+    torch.manual_seed(1)
+    ours = block._add(branch, added)
+    torch.manual_seed(1)
+    assert torch.equal(ours, StochasticDepth(0.5, "row")(branch))
+    assert ours.is_contiguous(memory_format=torch.channels_last)
+    kept = (ours != 0).flatten(1)
+    assert torch.equal(kept.any(1), kept.all(1))
+    assert 0 < kept.any(1).sum() < 64
 
 
 @pytest.mark.parametrize("name", ["cifar_resnet20", "cifar_preact110", "resnet50"])
@@ -129,9 +143,10 @@ def test_dropout_stays_with_new_weights_and_heads(tmp_path) -> None:
     assert nn.Sequential(*left)(torch.zeros(1, 3, 32, 32)).shape == (1, 64, 8, 8)
 
 
-def test_a_trace_with_dropout_follows_the_mode() -> None:
+@pytest.mark.parametrize("option", ["dropout", "drop_path"])
+def test_a_trace_with_dropout_follows_the_mode(option: str) -> None:
     x = torch.randn(2, 3, 32, 32)
-    net = convzoo.cifar_resnet20(dropout=0.5)
+    net = convzoo.create_model("cifar_resnet20", **{option: 0.5})
     graph = torch.fx.symbolic_trace(net).eval()
     assert torch.equal(graph(x), net.eval()(x))
     assert not torch.equal(graph.train()(x), graph(x))

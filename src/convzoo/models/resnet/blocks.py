@@ -146,13 +146,9 @@ class ResidualBlock(nn.Module):
             ),
         )
         self.drop_block: DropBlock2d | None = drop_block
-        self.drop_path: nn.Module | None = None
-        if check_probability("drop_path", drop_path):
-            from torchvision.ops import (
-                StochasticDepth,
-            )  # not imported for a layer that does nothing
-
-            self.drop_path = StochasticDepth(drop_path, "row")
+        # Stochastic depth: with the images as "channels" of one example, a whole branch drops out.
+        drops = check_probability("drop_path", drop_path) > 0
+        self.drop_path: nn.Dropout3d | None = nn.Dropout3d(drop_path) if drops else None
 
     def _make_layers(self, channels: int, plan: _Plan) -> None:
         raise NotImplementedError
@@ -166,7 +162,7 @@ class ResidualBlock(nn.Module):
 
     def _add(self, out: Tensor, identity: Tensor) -> Tensor:
         if self.drop_path is not None:
-            out = self.drop_path(out)
+            out = self.drop_path(out.unsqueeze(0)).squeeze(0)  # (B, C, h, w) as (1, B, C, h, w)
         # In place saves a map's worth of memory, but a hook on the last layer of the branch
         # would then see the sum instead of that layer's output.
         return out.add_(identity) if self.inplace else out + identity
