@@ -76,16 +76,38 @@ def kind(net: Classifier) -> Hashable:
     return type(net), frozenset(parts)
 
 
-def standing_for_others() -> tuple[list[str], list[str]]:
-    """The first network of each class, and of each kind the one of the fewest modules."""
+class Standing(NamedTuple):
+    """Which networks stand for others, so that `make test` need not take them all.
+
+    Attributes:
+        classes: The first network of each class.
+        kinds: Besides those, the one of the fewest modules of each kind that has a shallow one.
+        shallow: Networks quick to trace, fill and keep.
+        not_the_deepest: All but the two of a thousand layers and more.
+    """
+
+    classes: list[str]
+    kinds: list[str]
+    shallow: list[str]
+    not_the_deepest: list[str]
+
+
+def standing_for_others() -> Standing:
     nets = [(name, build_meta(name)) for name in ARCHITECTURES][::-1]
-    classes = {type(net): name for name, net in nets}
-    nets.sort(key=lambda item: len(list(item[1].modules())), reverse=True)
+    modules = {name: len(list(net.modules())) for name, net in nets}
+    classes = sorted({type(net): name for name, net in nets}.values())
+    nets.sort(key=lambda item: modules[item[0]], reverse=True)
     kinds = {kind(net): name for name, net in nets}
-    return sorted(classes.values()), sorted(kinds.values())
+    shallow = [name for name in EVERY if modules[name] < 230]
+    return Standing(
+        classes,
+        sorted({*classes, *(name for name in kinds.values() if name in shallow)}),
+        shallow,
+        [name for name in EVERY if modules[name] < 1000],
+    )
 
 
-CLASSES, KINDS = standing_for_others()
+CLASSES, KINDS, SHALLOW, NOT_THE_DEEPEST = standing_for_others()
 
 
 def plain(names: Collection[str]) -> list[Case]:
@@ -102,7 +124,13 @@ def parameters(cases: Collection[object], quick: Collection[object]) -> list[obj
 
 # Every network, in `make test` one of each kind: for what depth and width do not touch.
 BY_KIND = parameters(EVERY, quick=KINDS)
-CASES = parameters([*plain(EVERY), *VARIANTS], quick=[*plain(KINDS), *VARIANTS])
+SHALLOW_VARIANTS = [case for case in VARIANTS if case.name in SHALLOW]
+CASES = parameters([*plain(EVERY), *VARIANTS], quick=[*plain(KINDS), *SHALLOW_VARIANTS])
+# What depth alone makes slow: the two networks of a thousand layers and more.
+ALL_BUT_DEEPEST = parameters(EVERY, quick=NOT_THE_DEEPEST)
+# Of those that stand for a family, in `make test` the ones that are quick to fill and to write.
+LIGHT = {*SHALLOW} - {"wide_resnet50_2"}
+FIRSTS_TO_KEEP = parameters(FIRSTS, quick=LIGHT)
 
 
 def narrow(name: str) -> dict[str, object]:

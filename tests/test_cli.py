@@ -374,7 +374,7 @@ def test_a_training_outlives_the_reader_of_its_log(
     ("closed", "environment", "out", "err"),
     [
         (">&-", {"HOME": ""}, "", "broken.jpg: not an image"),
-        ("2>&-", {"PYTHONIOENCODING": "ascii"}, "a.png", ""),
+        pytest.param(*("2>&-", {"PYTHONIOENCODING": "ascii"}, "a.png", ""), marks=pytest.mark.long),
         ("", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, "a.png", "broken.jpg"),
     ],
 )

@@ -15,11 +15,14 @@ from contract_nets import (
     ARCHITECTURES,
     CASES,
     FIRSTS,
+    LIGHT,
+    SHALLOW_VARIANTS,
     VARIANTS,
     Case,
     build,
     images,
     narrow,
+    parameters,
     plain,
 )
 from convzoo import Classifier
@@ -69,7 +72,13 @@ def test_every_parameter_gets_a_gradient(case: Case) -> None:
 
 
 # Deeper ones of a family are filled by the same method: the first of each is enough here.
-@pytest.mark.parametrize("case", [*plain(FIRSTS), *VARIANTS], ids=str)
+@pytest.mark.parametrize(
+    "case",
+    parameters(
+        [*plain(FIRSTS), *VARIANTS],
+        quick=[*plain(LIGHT), *SHALLOW_VARIANTS],
+    ),
+)
 def test_reset_parameters_fills_everything_and_obeys_the_seed(case: Case) -> None:
     def fresh() -> Classifier:
         return convzoo.create_model(

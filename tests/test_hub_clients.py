@@ -20,7 +20,12 @@ WEIGHTS = "model.safetensors"
 
 
 @pytest.mark.parametrize(
-    ("name", "side"), [("resnet18", 64), ("vgg11_bn", 224), ("inception_v3", 96)]
+    ("name", "side"),
+    [
+        ("resnet18", 64),
+        ("inception_v3", 96),
+        pytest.param("vgg11_bn", 224, marks=pytest.mark.long),  # half a gigabyte, four times over
+    ],
 )
 def test_timm_loads_what_we_save_and_we_what_timm_saves(
     tmp_path: Path, name: str, side: int

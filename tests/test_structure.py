@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import pkgutil
 import types
@@ -14,6 +15,7 @@ import convzoo
 SRC = Path(convzoo.__file__).parent.parent
 
 
+@functools.cache
 def modules() -> dict[str, ast.Module]:
     """Every module of the package by name, parsed."""
     found = {}
