@@ -7,9 +7,12 @@ import numbers
 import operator
 import sys
 from collections.abc import Sequence
-from typing import SupportsIndex, TypeGuard
+from typing import Final, SupportsIndex, TypeGuard
 
 from convzoo.errors import InputError, UnknownNameError
+
+LARGEST: Final = 1 << 20
+"""More classes, channels or units than any layer of a published network has."""
 
 
 def check_count(name: str, value: object, *, least: int = 1, most: int | None = None) -> int:
@@ -33,6 +36,33 @@ def check_count(name: str, value: object, *, least: int = 1, most: int | None = 
             return count
     limits = f"of at least {least}" if most is None else f"from {least} to {most}"
     raise InputError(f"{name}: expected an integer {limits}, got {value!r:.80}")
+
+
+def check_counts(**sizes: object) -> None:
+    """Refuse what is no number of classes, channels or units, from 1 to `LARGEST`.
+
+    Args:
+        **sizes: Values by the names of their arguments.
+
+    Raises:
+        InputError: One is out of range.
+    """
+    for name, size in sizes.items():
+        check_count(name, size, most=LARGEST)
+
+
+def check_flags(**flags: object) -> None:
+    """Refuse what is neither True nor False: `"no"` would count as true.
+
+    Args:
+        **flags: Values by the names of their arguments.
+
+    Raises:
+        InputError: One is something else.
+    """
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise InputError(f"{name}: expected True or False, got {flag!r:.80}")
 
 
 def check_number(

@@ -234,7 +234,7 @@ class Evaluation:
         """An evaluation from what `to_dict` gave, also after a way through JSON.
 
         Args:
-            fields: The fields by name; the whole matrix as `confusion` in place of `counts` will do.
+            fields: The fields by name; `confusion`, the whole matrix, does in place of `counts`.
 
         Returns:
             The evaluation.

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from convzoo._build import BuildOptions
-from convzoo._checks import check_choice, check_probability
+from convzoo._checks import check_choice, check_counts, check_flags, check_probability
 from convzoo._classifier import Classifier
 from convzoo._contract import Stage
 from convzoo.errors import InputError, UnknownNameError
@@ -127,6 +127,10 @@ class ResNet(Classifier):
         inplace: bool = True,
     ) -> None:
         super().__init__()
+        check_counts(
+            num_classes=num_classes, in_channels=in_channels, groups=groups, base_width=base_width
+        )
+        check_flags(zero_init_residual=zero_init_residual, inplace=inplace)
         _check_choices(stem, shortcut, stride_in, layers, widths)
         if issubclass(block, PlainBlock) and (drop_path or zero_init_residual):
             raise InputError("drop_path, zero_init_residual: a plain network has no branches")
