@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, SupportsIndex, TypeGuard
+
+from torch import Tensor
+from torch.fx import Proxy
 
 from convzoo.errors import InputError, UnknownNameError
 
@@ -63,6 +68,49 @@ def check_flags(**flags: object) -> None:
     for name, flag in flags.items():
         if not isinstance(flag, bool):
             raise InputError(f"{name}: expected True or False, got {flag!r:.80}")
+
+
+def check_path(name: str, value: str | os.PathLike[str]) -> Path:
+    """A place on this machine, where there need not be anything yet.
+
+    Args:
+        name: The argument, for the message.
+        value: What came; a leading `~` is the home folder.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: No file can have this name: it is empty, too long, holds NUL, or is in the home
+            of nobody.
+    """
+    path = Path(value)
+    if value == "":
+        raise InputError(f"{name}: expected a path, got an empty string")
+    try:
+        path = path.expanduser()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, RuntimeError, ValueError) as error:
+        wrong = getattr(error, "strerror", None) or error
+        text = f"{os.fspath(value)!r:.80}"
+        raise InputError(f"{name}: expected a path, got {text}: {wrong}") from None
+    return path
+
+
+def check_tensor(name: str, value: object) -> None:
+    """Refuse what is no tensor; what `torch.fx` traces with passes.
+
+    Args:
+        name: The argument, for the message.
+        value: What came.
+
+    Raises:
+        InputError: It is none.
+    """
+    if not isinstance(value, (Tensor, Proxy)):
+        raise InputError(f"{name}: expected a tensor, got {value!r:.80}")
 
 
 def check_number(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from convzoo._checks import check_labels
+from convzoo._checks import check_labels, check_tensor
 from convzoo._heads import head_width, new_head
 from convzoo.errors import InputError, UnknownNameError
 
@@ -218,6 +218,7 @@ class Contract(nn.Module, ABC):
         """Refuse what the first convolution would answer with a riddle."""
         if isinstance(x, Proxy):  # torch.fx traces without shapes
             return
+        check_tensor("x", x)
         if x.ndim != 4:
             raise InputError(
                 f"x: expected a batch of images (B, {self.in_channels}, H, W), "

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 
 from convzoo._build import option_names
+from convzoo._checks import check_path
 from convzoo._contract import Contract
 from convzoo.errors import ConvzooError, InputError, UnknownNameError, WeightsError
 from convzoo.hub import _key_maps
@@ -51,10 +52,15 @@ def load(
     in_channels: int | None = None,
     device: torch.device | str | None = None,
     allow_pickle: bool = False,
+    rename: Mapping[str, str] | None = None,
     verify: Verify = "changed",
     token: str | None = None,
 ) -> Contract:
     """What `convzoo.load` does, which documents the arguments and types the result."""
+    if not isinstance(rename or {}, Mapping) or not all(
+        isinstance(name, str) and name for pair in (rename or {}).items() for name in pair
+    ):
+        raise InputError(f"rename: expected names by names, got {rename!r:.80}")
     found = resolve(
         source, architecture=architecture, allow_pickle=allow_pickle, verify=verify, token=token
     )
@@ -74,7 +80,7 @@ def load(
             raise UnknownNameError(f"{found.name}: option of {name}", option, option_names(info))
     sizes = {"num_classes": num_classes, "in_channels": in_channels, "device": device}
     try:
-        return fill(info, {**sizes, **found.config.options}, found)
+        return fill(info, {**sizes, **found.config.options}, found, rename)
     except ConvzooError:
         raise
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
@@ -136,7 +142,7 @@ def save(
         WeightsError: The folder cannot be written.
     """
     info = CardInfo(licence, dataset, metrics or {}, description)
-    return _save(net, Path(folder), info, address=None)
+    return _save(net, check_path("folder", folder), info, address=None)
 
 
 def _save(net: Contract, folder: Path, info: CardInfo, *, address: str | None) -> Path:
@@ -241,7 +247,7 @@ def from_pretrained(
 ) -> C:
     """What `Contract.from_pretrained` does: `owner/name` is a repository if it is no folder."""
     text = os.fspath(source)
-    local = isinstance(source, os.PathLike) or Path(text).expanduser().exists()
+    local = isinstance(source, os.PathLike) or check_path("source", text).exists()
     if not local and not text.startswith(HUB) and text.count("/") == 1:
         text = HUB + text
     if revision is not None:

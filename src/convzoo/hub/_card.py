@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 import torch
 
+from convzoo._checks import check_number
 from convzoo._contract import Contract
 from convzoo.errors import InputError
 from convzoo.weights import is_commercial
@@ -33,9 +34,14 @@ class CardInfo:
     description: str | None = None
 
     def __post_init__(self) -> None:
+        for argument in ("licence", "dataset", "description"):
+            text = getattr(self, argument)
+            if text is not None and not isinstance(text, str):
+                raise InputError(f"{argument}: expected a text, got {text!r:.80}")
+        if not isinstance(self.metrics, Mapping):
+            raise InputError(f"metrics: expected names and values, got {self.metrics!r:.80}")
         for name, value in self.metrics.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise InputError(f"metrics: {name}: expected a number, got {value!r:.80}")
+            check_number(f"metrics: {name}", value)
 
 
 def provenance(net: Contract, info: CardInfo) -> dict[str, object]:

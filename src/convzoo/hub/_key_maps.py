@@ -7,13 +7,13 @@ sets of files have others; each is declared here once, as a table that reads bot
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from torch import Tensor
 
-from convzoo.errors import UnknownNameError
+from convzoo.errors import InputError, UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,37 @@ LAYOUTS: Final[dict[str, Layout]] = {
     )
 }
 """Every layout by name; `"torchvision"` is our own."""
+
+
+def renamed(keys: Iterable[str], rename: Mapping[str, str]) -> dict[str, str]:
+    """A file's keys with other names for its modules.
+
+    Args:
+        keys: The keys.
+        rename: A name of the file, one part of a key or several joined by dots -> the network's.
+
+    Returns:
+        New key -> key of the file.
+
+    Raises:
+        InputError: A name is in no key, or two keys become one.
+    """
+    found: dict[str, str] = {}
+    unused = set(rename)
+    for key in keys:
+        new = f".{key}."
+        for theirs, ours in rename.items():
+            if f".{theirs}." in new:
+                unused.discard(theirs)
+                new = new.replace(f".{theirs}.", f".{ours}.")
+        new = ".".join(part for part in new.split(".") if part)
+        if new in found:
+            raise InputError(f"rename: {key} and {found[new]} would both be {new}")
+        found[new] = key
+    if unused:
+        parts = {part for key in found.values() for part in key.split(".")}
+        raise UnknownNameError("rename: name in the file", min(unused), parts)
+    return found
 
 
 def get(name: str) -> Layout:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from convzoo._checks import check_path
 from convzoo.errors import InputError
 
 StopReason = Literal["finished", "early", "interrupted"]
@@ -106,8 +107,15 @@ class History:
 
         Args:
             path: The file; it is replaced if it is there.
+
+        Raises:
+            InputError: It cannot be written.
         """
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(self.to_dict(), indent=2) + "\n"
+        try:
+            check_path("path", path).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"path: {path} cannot be written: {error.strerror}") from error
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> History:

@@ -130,6 +130,7 @@ class ResNet(Classifier):
         check_counts(
             num_classes=num_classes, in_channels=in_channels, groups=groups, base_width=base_width
         )
+        check_counts(**{f"widths[{i}]": width for i, width in enumerate(widths)})
         check_flags(zero_init_residual=zero_init_residual, inplace=inplace)
         _check_choices(stem, shortcut, stride_in, layers, widths)
         if issubclass(block, PlainBlock) and (drop_path or zero_init_residual):

@@ -104,6 +104,11 @@ class TutorialCNN(SmallNetwork):
         self.features: nn.Sequential = nn.Sequential()
         stages: list[Stage] = []
         channels, reached = in_channels, 1
+        for row in convs:
+            if len(row) != 4:
+                raise InputError(
+                    f"convs: expected (filters, kernel, stride, pooled) a layer, got {row!r:.80}"
+                )
         for number, (filters, kernel, stride, pooled) in enumerate(convs, 1):
             conv = nn.Conv2d(
                 channels,

@@ -113,6 +113,7 @@ class VGG(Classifier):
                 f"widths: expected one number a block, {len(blocks)}, got {tuple(widths)}"
             )
         check_counts(num_classes=num_classes, in_channels=in_channels, hidden=hidden, grid=grid)
+        check_counts(**{f"widths[{i}]": width for i, width in enumerate(widths)})
         check_flags(
             batch_norm=batch_norm,
             local_response_norm=local_response_norm,
