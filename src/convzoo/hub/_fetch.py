@@ -116,7 +116,9 @@ def _verify_one(name: str) -> CachedWeights:
     if actual != expected:
         return CachedWeights(name, path, "corrupt", actual)
     try:
-        return CachedWeights(name, path, _status(opened(path, _verified_shard(path))), actual)
+        return CachedWeights(
+            name, path, _status(opened(path.name, path, _verified_shard(path))), actual
+        )
     except WeightsError:
         return CachedWeights(name, path, "corrupt", actual)
 

@@ -7,6 +7,7 @@ sets of files have others; each is declared here once, as a table that reads bot
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -99,22 +100,25 @@ def renamed(keys: Iterable[str], rename: Mapping[str, str]) -> dict[str, str]:
     Raises:
         InputError: A name is in no key, or two keys become one.
     """
-    found: dict[str, str] = {}
-    unused = set(rename)
+    longest_first = sorted(map(re.escape, rename), key=len, reverse=True)
+    name = re.compile(rf"(?<![^.])(?:{'|'.join(longest_first)})(?![^.])")
+    used: set[str] = set()
+
+    def other(found: re.Match[str]) -> str:
+        used.add(found[0])
+        return rename[found[0]]
+
+    new_keys: dict[str, str] = {}
     for key in keys:
-        new = f".{key}."
-        for theirs, ours in rename.items():
-            if f".{theirs}." in new:
-                unused.discard(theirs)
-                new = new.replace(f".{theirs}.", f".{ours}.")
-        new = ".".join(part for part in new.split(".") if part)
-        if new in found:
-            raise InputError(f"rename: {key} and {found[new]} would both be {new}")
-        found[new] = key
-    if unused:
-        parts = {part for key in found.values() for part in key.split(".")}
-        raise UnknownNameError("rename: name in the file", min(unused), parts)
-    return found
+        new = name.sub(other, key) if rename else key
+        if new in new_keys:
+            raise InputError(f"rename: {new_keys[new]} and {key} would both be {new}")
+        new_keys[new] = key
+    for theirs in rename:
+        if theirs not in used:
+            parts = {part for key in new_keys.values() for part in key.split(".")}
+            raise UnknownNameError("name in the file, rename:", theirs, parts)
+    return new_keys
 
 
 def get(name: str) -> Layout:

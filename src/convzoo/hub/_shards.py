@@ -33,12 +33,13 @@ class Shards(SafetensorsFile):
         self.metadata = {}
         self.entries = {}
         places = _weight_map(path)
-        self._shards = [open_shard(name) for name in sorted(set(places.values()))]
-        for number, shard in enumerate(self._shards):
+        names = sorted(set(places.values()))
+        self._shards = [open_shard(name) for name in names]
+        for number, (name, shard) in enumerate(zip(names, self._shards, strict=True)):
             for key, entry in shard.entries.items():
-                if places.get(key) != shard.path.name:
+                if places.get(key) != name:
                     said = places.get(key, "no file")
-                    raise WeightsError(f"{path}: {key} is in {shard.path.name}, it says {said}")
+                    raise WeightsError(f"{path}: {key} is in {name}, it says {said}")
                 self.entries[key] = entry._replace(shard=number)
         for key, name in places.items():
             if key not in self.entries:

@@ -192,13 +192,13 @@ def parse_hub(text: str) -> HubFile:
 def _from_hub(text: str, allow_pickle: bool, verify: Verify, token: str | None) -> Source:
     repo, _, revision = parse_hub(text)
     fetch = functools.partial(fetch_file, verify=verify, token=token, wanted_by=text)
-    found = _first(repo, revision, allow_pickle, fetch)
+    name, found = _first(repo, revision, allow_pickle, fetch)
 
-    def shard(name: str) -> SafetensorsFile:
-        file = fetch(HubFile(repo, name, found.commit or revision))  # of the same commit
+    def shard(part: str) -> SafetensorsFile:
+        file = fetch(HubFile(repo, part, found.commit or revision))  # of the same commit
         return SafetensorsFile(file.path)
 
-    contents = opened(found.path, shard)
+    contents = opened(name, found.path, shard)
     config = _own_config(contents)
     if config is None:
         try:  # of the same commit
@@ -212,8 +212,8 @@ def _from_hub(text: str, allow_pickle: bool, verify: Verify, token: str | None) 
 
 def _first(
     repo: str, revision: str, allow_pickle: bool, fetch: Callable[[HubFile], Fetched]
-) -> Fetched:
-    """The best file of weights that a repository has."""
+) -> tuple[str, Fetched]:
+    """The best file of weights that a repository has, and its name there."""
     failed: WeightsError | None = None
     for name in (WEIGHTS_FILE, INDEX_FILE, *(["pytorch_model.bin"] * allow_pickle)):
         file = HubFile(repo, name, revision)
@@ -221,16 +221,17 @@ def _first(
         if isinstance(failed, UnreachableError) and cached_path(file) is None:
             continue
         try:
-            return fetch(file)
+            return name, fetch(file)
         except (MissingFileError, UnreachableError) as error:
             failed = failed or error
     raise failed or WeightsError(f"{repo}: no weights")
 
 
-def opened(file: Path, shard: Callable[[str], SafetensorsFile]) -> SafetensorsFile:
+def opened(name: str, file: Path, shard: Callable[[str], SafetensorsFile]) -> SafetensorsFile:
     """A file of weights of any kind.
 
     Args:
+        name: Its name, which tells the kind; the cache has others.
         file: The file.
         shard: Opens a file that an index names.
 
@@ -240,9 +241,9 @@ def opened(file: Path, shard: Callable[[str], SafetensorsFile]) -> SafetensorsFi
     Raises:
         WeightsError: It cannot be read.
     """
-    if is_pickle(file.name):
+    if is_pickle(name):
         return read_pickle(file)
-    return Shards(file, shard) if file.name.endswith(".json") else SafetensorsFile(file)
+    return Shards(file, shard) if name.endswith(".json") else SafetensorsFile(file)
 
 
 def _from_file(
@@ -259,7 +260,7 @@ def _from_file(
         _check_link(file.parent, file.with_name(part))
         return SafetensorsFile(file.with_name(part))
 
-    contents = opened(file, shard)
+    contents = opened(file.name, file, shard)
     config = _own_config(contents)
     beside = file.with_name(CONFIG_FILE)
     if config is not None:
