@@ -116,9 +116,8 @@ def _verify_one(name: str) -> CachedWeights:
     if actual != expected:
         return CachedWeights(name, path, "corrupt", actual)
     try:
-        return CachedWeights(
-            name, path, _status(opened(path.name, path, _verified_shard(path))), actual
-        )
+        contents = opened(path.name, path, _verified_shard(path))
+        return CachedWeights(name, path, _status(contents), actual)
     except WeightsError:
         return CachedWeights(name, path, "corrupt", actual)
 
