@@ -27,7 +27,7 @@ from convzoo.hub._config import write_config
 from convzoo.hub._download import check_names, translated
 from convzoo.hub._fetch import CachedWeights, fetch, verify
 from convzoo.hub._fill import adapt_first_convolution, fill
-from convzoo.hub._replace import replace_files
+from convzoo.hub._replace import SAVED, check_ours, replace_files, says
 from convzoo.hub._safetensors import CONFIG_KEY, Serialised
 from convzoo.hub._savable import check_savable
 from convzoo.hub._sources import (
@@ -121,7 +121,8 @@ def save(
 
     `model.safetensors` holds all that `load` needs; `config.json`, with which timm and transformers
     load it where timm has the network, and `README.md` (a model card) lie beside it. A kill at any
-    moment leaves each file old or new, and whole; nothing else in the folder is touched.
+    moment leaves each file old or new, and whole; nothing else in the folder is touched, and files
+    of these names that `save` has not written are not replaced.
 
     Args:
         net: A network that a builder made.
@@ -136,7 +137,8 @@ def save(
 
     Raises:
         InputError: No builder made the network, so nothing could build it again; or its head or
-            its labels are not what `load` would take back.
+            its labels are not what `load` would take back; or the folder holds files of somebody
+            else by the names of those that are written.
         CheckpointError: It was changed since, and has other tensors than its builder gives it, or
             there is NaN in them.
         WeightsError: The folder cannot be written.
@@ -163,6 +165,7 @@ def _save(net: Contract, folder: Path, info: CardInfo, *, address: str | None) -
         CONFIG_HASH_KEY: hashlib.sha256(config.encode()).hexdigest(),
     }
     card = model_card(net, about, info, address or "owner/name")
+    check_ours("folder", folder, SAVED)
     replace_files(
         folder,
         {
@@ -262,13 +265,16 @@ def from_pretrained(
 
 
 __all__ = [
+    "SAVED",
     "CachedWeights",
     "adapt_first_convolution",
     "build_with_weights",
+    "check_ours",
     "fetch",
     "from_pretrained",
     "load",
     "push",
     "save",
+    "says",
     "verify",
 ]
