@@ -16,7 +16,7 @@ from typing import Any, Final, TypedDict
 
 import torch
 
-from convzoo._checks import LARGEST, check_count, check_flags
+from convzoo._checks import LARGEST, MOST_CHANNELS, check_count, check_flags
 from convzoo._contract import Contract
 from convzoo._meta_device import OnMeta
 from convzoo.errors import ConvzooError, InputError, UnknownNameError
@@ -64,8 +64,8 @@ def place(options: Mapping[str, Any]) -> Place:
         InputError: A number is out of range, or there is no such device.
     """
     num_classes, in_channels = (
-        None if options.get(name) is None else check_count(name, options[name], most=LARGEST)
-        for name in ("num_classes", "in_channels")
+        None if options.get(name) is None else check_count(name, options[name], most=most)
+        for name, most in (("num_classes", LARGEST), ("in_channels", MOST_CHANNELS))
     )
     given = options.get("device")
     try:

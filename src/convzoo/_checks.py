@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 import operator
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, SupportsIndex, TypeGuard
@@ -17,7 +17,10 @@ from torch.fx import Proxy
 from convzoo.errors import InputError, UnknownNameError
 
 LARGEST: Final = 1 << 20
-"""More classes, channels or units than any layer of a published network has."""
+"""More classes or units than any layer of a published network has."""
+
+MOST_CHANNELS: Final = 1 << 16
+"""More channels than any image has."""
 
 
 def check_count(name: str, value: object, *, least: int = 1, most: int | None = None) -> int:
@@ -44,7 +47,7 @@ def check_count(name: str, value: object, *, least: int = 1, most: int | None = 
 
 
 def check_counts(**sizes: object) -> None:
-    """Refuse what is no number of classes, channels or units, from 1 to `LARGEST`.
+    """Refuse what is no number of classes, channels or units, or too large for one.
 
     Args:
         **sizes: Values by the names of their arguments.
@@ -53,7 +56,7 @@ def check_counts(**sizes: object) -> None:
         InputError: One is out of range.
     """
     for name, size in sizes.items():
-        check_count(name, size, most=LARGEST)
+        check_count(name, size, most=MOST_CHANNELS if name == "in_channels" else LARGEST)
 
 
 def check_flags(**flags: object) -> None:
@@ -130,9 +133,11 @@ def check_number(
     Raises:
         InputError: It is not one.
     """
-    # Neither NaN nor infinite, nor an int beyond both.
-    if _is_real(value) and abs(value) <= sys.float_info.max and least <= value <= most:
-        return float(value)
+    if _is_real(value):
+        with contextlib.suppress(OverflowError):  # an int beyond all floats
+            number = float(value)
+            if math.isfinite(number) and least <= number <= most:
+                return number
     if most < math.inf:
         limits = f"number from {least:g} to {most:g}"
     else:

@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 
 from torch import nn
 
-from convzoo._checks import LARGEST, check_labels
+from convzoo._checks import LARGEST, MOST_CHANNELS, check_labels
 from convzoo._contract import Contract
 from convzoo._heads import head_dropout
 from convzoo.errors import ConvzooError, InputError, WeightsError
@@ -162,7 +162,8 @@ _CHECKS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
         f"an integer from 0 to {LARGEST}", lambda v: type(v) is int and 0 <= v <= LARGEST
     ),
     "in_channels": (
-        f"an integer from 1 to {LARGEST}", lambda v: type(v) is int and 1 <= v <= LARGEST
+        f"an integer from 1 to {MOST_CHANNELS}",
+        lambda v: type(v) is int and 1 <= v <= MOST_CHANNELS,
     ),
     "head_dropout": (
         "a probability in [0, 1)", lambda v: type(v) in (int, float) and 0 <= v < 1

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from convzoo import weights
 from convzoo._checks import check_path
-from convzoo.errors import CheckpointError, CorruptWeightsError, WeightsError
+from convzoo.errors import CheckpointError, CorruptWeightsError, InputError, WeightsError
 from convzoo.hub._cache import HubFile, Verify, actual_hash, announced_hash, cached_path
 from convzoo.hub._pickles import is_pickle
 from convzoo.hub._safetensors import SafetensorsFile, tensors_with_nan
@@ -161,7 +161,10 @@ def _is_local(name: str) -> bool:
 
 def _expand(names: str | os.PathLike[str] | Iterable[str]) -> list[str]:
     expanded: list[str] = []
-    for name in (os.fspath(names),) if isinstance(names, (str, os.PathLike)) else names:
+    for given in (names,) if isinstance(names, (str, os.PathLike)) else names:
+        name = os.fspath(given)
+        if not isinstance(name, str):
+            raise InputError(f"names: expected names, got {name!r:.80}")
         if name.startswith(HUB) or _is_local(name):
             expanded.append(name)
         elif any(sign in name for sign in "*?["):

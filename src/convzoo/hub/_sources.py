@@ -29,6 +29,7 @@ from convzoo.hub._download import (
     UnreachableError,
     check_names,
     fetch_file,
+    is_repository,
 )
 from convzoo.hub._pickles import is_pickle, read_pickle
 from convzoo.hub._safetensors import CONFIG_KEY, SafetensorsFile
@@ -118,7 +119,8 @@ def resolve(
     if path.is_file():
         return _from_file(text, path, allow_pickle, verify)
     if isinstance(name, os.PathLike) or looks_like_a_path(text):
-        raise WeightsError(f"weights: there is no file or folder {text}")
+        hint = f"; the repository on the Hub is {HUB}{text}" if is_repository(text) else ""
+        raise WeightsError(f"weights: there is no file or folder {text}{hint}")
     if architecture is None:
         raise UnknownNameError("weights", text, weights.list_weights())
     known = [info.partition(".")[2] for info in weights.list_weights(f"{architecture}.*")]
