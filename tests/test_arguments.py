@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import convzoo
 from convzoo import datasets, layers, models, presets, training, transfer
-from convzoo.errors import ConvzooError
+from convzoo.errors import ConvzooError, InputError
 from convzoo.registry import MODELS, ModelInfo
 
 # By a word of the argument's annotation, the first that fits.
@@ -286,3 +286,45 @@ def test_nonsense_is_named_by_builders(info: ModelInfo) -> None:
     own = {name: hint.__forward_arg__ for name, hint in options.__annotations__.items()}
     wrong = came_out(make, {**parameters(inspect.unwrap(info.builder)), **own})
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("resnet18", {"in_channels": 10**12}, "in_channels: expected an integer from 1 to 65536"),
+        ("resnet18", {"num_classes": 10**12}, "num_classes: expected an integer from 1 to 1048576"),
+        ("vgg11", {"num_classes": 10**30}, "num_classes: expected an integer from 1 to 1048576"),
+        ("mlp", {"hidden": [10**12]}, "hidden: expected an integer from 1 to 1048576"),
+        ("mlp", {"hidden": [1] * 10**6}, "hidden: expected at most 1000 layers"),
+        ("mlp", {"hidden": [1 << 20] * 2}, r"hidden=.* it would have 1,100,346,\d+,\d+ parameters"),
+        ("mnist_cnn", {"image_size": 10**9}, "image_size: expected an integer from 1 to"),
+        ("mlp", {"image_size": 1 << 20, "in_channels": 1 << 16}, "mlp: (with|not built with)"),
+    ],
+)
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_size_is_refused_before_anything_is_built(
+    name: str, options: dict[str, object], message: str, device: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        convzoo.create_model(name, device=device, **options)
+
+
+@pytest.mark.parametrize("device", ["gpu", "", "cuda:99", "ipu", 99, 1.5])
+def test_a_device_that_is_not_here(device: object) -> None:
+    with pytest.raises(InputError, match="device: expected one that is here"):
+        convzoo.create_model("lenet5", device=device)
+    with pytest.raises(InputError, match="device: expected one that is here"):
+        convzoo.Predictor(small(), device=device)
+
+
+def test_a_home_that_there_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    for call in (convzoo.load, convzoo.verify, lambda place: convzoo.save(small(), place)):
+        with pytest.raises(InputError, match="expected a path, got '~nosuch/x'"):
+            call("~nosuch/x")
+    monkeypatch.setenv("HF_HOME", "~nosuch/x")
+    assert convzoo.verify("resnet18.a1_in1k")[0].status == "missing"
+
+
+def test_a_repository_without_its_prefix_is_told_so() -> None:
+    with pytest.raises(ConvzooError, match=r"is hf-hub:timm/resnet50\.a1_in1k"):
+        convzoo.load("timm/resnet50.a1_in1k")

@@ -124,3 +124,14 @@ def test_the_death_of_a_process_ends_the_job_and_the_rest_can_go_on(tmp_path: Pa
         assert resumed["losses"] == whole["losses"]
         for key, value in whole["state"].items():
             assert torch.equal(resumed["state"][key], value), key
+
+
+@pytest.mark.long
+def test_the_number_of_processes_may_change_on_the_way(tmp_path: Path) -> None:
+    start("dying.py", tmp_path, 2, "die")
+    (alone,) = run("dying.py", tmp_path, 1, "resume")
+    whole, _ = run("dying.py", tmp_path, 2, "whole")
+    assert len(alone["losses"]) == 4
+    assert alone["losses"][:2] == whole["losses"][:2]  # by the two
+    for ours, theirs in zip(alone["losses"][2:], whole["losses"][2:], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3)  # batches are the same, sums are rounded
