@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convzoo._checks import check_count
+from convzoo._checks import check_count, check_flags
 from convzoo._modes import check_network, kept_modes
 from convzoo.errors import InputError
 from convzoo.training._accelerator import MixedPrecision, accelerator
@@ -71,6 +71,7 @@ def evaluate(
         (179, True)
     """
     check_network(net)
+    check_flags(cpu=cpu, progress=progress)
     batch_size = check_count("batch_size", batch_size)
     prepared = Prepared(
         "data", data, transform, usual_transform(net, train=False), number_of_classes(net)
