@@ -6,6 +6,9 @@ kind stays in `make test`: the same with fewer processes, fewer rounds, a networ
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -16,3 +19,16 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _timm_as_it_was() -> Iterator[None]:
+    """Take our networks out of timm again, where a test or an example registered them."""
+    yield
+    ours = sys.modules.get("convzoo.integrations.timm")
+    registry = sys.modules.get("timm.models._registry")
+    for name in [] if ours is None or registry is None else ours.__all__[1:]:
+        registry._clear_model_entries(name)
+        del registry._model_entrypoints[name]
+        delattr(ours, name)
+        ours.__all__.remove(name)

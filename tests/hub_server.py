@@ -90,6 +90,7 @@ class HubServer:
         self.repositories: dict[str, Repository] = {}
         self.lfs: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
+        self.messages: list[str] = []
         self.on_request: Callable[[str, str], object] = lambda method, path: None
         self._faults: list[list[Any]] = []  # [fault, times left]
         self._lock = threading.Lock()
@@ -199,6 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
             (r"/api/models/([^/]+/[^/]+)/paths-info/([^/]+)", self._paths_info),
             (r"/api/models/([^/]+/[^/]+)/tree/([^/]+)", self._tree),
             (r"/api/models/([^/]+/[^/]+)/preupload/([^/]+)", self._preupload),
+            (r"/api/models/([^/]+/[^/]+)/branch/([^/]+)", self._branch),
             (r"/api/models/([^/]+/[^/]+)/commit/([^/]+)", self._commit),
             (r"/api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?", self._info),
             (r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", self._lfs_batch),
@@ -372,6 +374,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.lfs[oid] = self.body
         self._answer(200 if same else 400, {})
 
+    def _branch(self, repo: str, branch: str, fault: Fault | None) -> None:
+        if self._known():
+            refs = self.hub.repositories[repo].refs
+            there = branch in refs
+            refs.setdefault(branch, refs["main"])
+            self._answer(409 if there else 200, {})
+
     def _commit(self, repo: str, revision: str, fault: Fault | None) -> None:
         if not self._known():
             return
@@ -383,9 +392,15 @@ class _Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif entry["key"] == "lfsFile":
                 files[value["path"]] = self.hub.lfs[value["oid"]]
-        commit = self.hub.repositories[repo].commit(files, revision)
+            elif entry["key"] == "header":
+                self.hub.messages.append(value["summary"])
+        repository, pull = self.hub.repositories[repo], "create_pr=1" in self.path
+        if pull:
+            repository.refs["refs/pr/1"] = repository.refs[revision]
+        commit = repository.commit(files, "refs/pr/1" if pull else revision)
         url = f"{self.hub.url}/{repo}/commit/{commit}"
-        self._answer(200, {"commitUrl": url, "commitOid": commit, "success": True})
+        made = {"pullRequestUrl": f"{self.hub.url}/{repo}/discussions/1"} if pull else {}
+        self._answer(200, {"commitUrl": url, "commitOid": commit, "success": True, **made})
 
     def _answer(self, status: int, value: object, headers: Mapping[str, str] | None = None) -> None:
         body = json.dumps(value).encode()

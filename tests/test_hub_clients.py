@@ -55,6 +55,19 @@ def test_timm_loads_what_we_save_and_we_what_timm_saves(
     assert back.preset.input_size == net.preset.input_size
 
 
+def test_a_folder_in_which_timm_left_a_pickle_only(tmp_path: Path) -> None:
+    import timm
+    from timm.models import save_for_hf
+
+    theirs = timm.create_model("resnet18", num_classes=3)
+    save_for_hf(theirs, str(tmp_path), safe_serialization=False)
+    with pytest.raises(convzoo.CheckpointError, match=r"safe_serialization=True"):
+        load(tmp_path)
+    with pytest.raises(convzoo.WeightsError, match=r"safe_serialization=True"):
+        load(tmp_path / "pytorch_model.bin")
+    assert same(load(tmp_path, allow_pickle=True), theirs)
+
+
 def test_timm_refuses_what_it_would_build_otherwise(tmp_path: Path) -> None:
     import timm
 

@@ -25,7 +25,7 @@ from convzoo.errors import (
 )
 from convzoo.hub import fetch, load, push, save, verify
 from hub_helpers import REPO, cached_files, same, three
-from hub_server import HubServer
+from hub_server import Fault, HubServer
 
 pytest_plugins = ["hub_fixtures"]
 
@@ -88,6 +88,57 @@ def test_pushed_and_loaded_by_its_commit(hub: HubServer) -> None:
     assert same(load(f"hf-hub:me/ants@{commit}", token=hub.TOKEN), net)
     net.push_to_hub("me/ants", token=hub.TOKEN)
     assert hub.count("POST", "/api/models/me/ants/commit/main") == 2
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the client's library
+def test_the_arguments_of_other_hub_models(hub: HubServer, tmp_path: Path) -> None:
+    # huggingface_hub.PyTorchModelHubMixin's.
+    net, token = three(), hub.TOKEN
+    with pytest.raises(InputError, match="repo_id: expected owner/name"):
+        net.save_pretrained(tmp_path / "net", push_to_hub=True)
+    assert not (tmp_path / "net").exists()
+    assert net.save_pretrained(tmp_path / "net") is None
+    assert hub.requests == []
+    first = net.save_pretrained(
+        tmp_path / "net", push_to_hub=True, repo_id="me/ants", private=True, token=token
+    )
+    repository = hub.repositories["me/ants"]
+    assert (repository.private, repository.refs["main"]) == (True, first)
+    second = three(1).push_to_hub("me/ants", commit_message="Other", branch="dev", token=token)
+    assert hub.messages == ["Add cifar_resnet20 with 3 classes", "Other"]
+    assert repository.refs == {"main": first, "dev": second}
+    pull = three(2).push_to_hub("me/ants", create_pr=True, token=token)
+    assert repository.refs == {"main": first, "dev": second, "refs/pr/1": pull}
+    options = {"token": token, "cache_dir": tmp_path / "cache"}
+    back = convzoo.Classifier.from_pretrained("me/ants", revision="dev", **options)
+    assert same(back, three(1))
+    assert same(convzoo.Classifier.from_pretrained(f"hf-hub:me/ants@{pull}", **options), three(2))
+    assert (tmp_path / "cache" / "models--me--ants").is_dir()
+    assert cached_files() == []  # nothing in the usual place
+    with pytest.raises(WeightsError, match="private"):
+        convzoo.Classifier.from_pretrained("me/ants", token=False)
+
+
+def test_without_the_hub_and_by_force(hub: HubServer, saved: dict[str, bytes]) -> None:
+    hub.add(REPO, saved)
+    get = convzoo.Classifier.from_pretrained
+    with pytest.raises(WeightsError, match=r"not in the cache.*local_files_only=True"):
+        get(REPO, local_files_only=True)
+    assert hub.requests == []
+    get(REPO)
+    asked, fetched = len(hub.requests), hub.count("GET", WEIGHTS)
+    assert same(get(REPO, local_files_only=True), three())
+    assert len(hub.requests) == asked
+    get(REPO)
+    assert hub.count("GET", WEIGHTS) == fetched
+    commit = hub.repositories[REPO].refs["main"]
+    get(REPO, revision=commit, force_download=True)
+    assert hub.count("GET", WEIGHTS) > fetched
+    hub.order(Fault("HEAD", "", status=503))
+    with pytest.raises(WeightsError, match="cannot be fetched again"):
+        get(REPO, force_download=True)
+    with pytest.raises(InputError, match="force_download"):
+        get(REPO, force_download=True, local_files_only=True)
 
 
 @pytest.mark.parametrize("token", [None, "wrong"])
@@ -188,7 +239,9 @@ def test_a_repository_of_a_lone_weights_file(
 def test_a_repository_of_a_pickle(hub: HubServer, tmp_path: Path) -> None:
     torch.save(three().state_dict(), tmp_path / "net.bin")
     hub.add(REPO, {"pytorch_model.bin": (tmp_path / "net.bin").read_bytes()})
-    with pytest.raises(WeightsError, match=r"no file 'model\.safetensors'"):
+    with pytest.raises(
+        WeightsError, match=r"no file 'model\.safetensors'.*safe_serialization=True"
+    ):
         load(f"hf-hub:{REPO}", architecture="cifar_resnet20")
     assert hub.count("GET", "pytorch_model.bin") == 0
     net = load(f"hf-hub:{REPO}", architecture="cifar_resnet20", allow_pickle=True)

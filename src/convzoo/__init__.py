@@ -141,6 +141,7 @@ if TYPE_CHECKING:
         datasets as datasets,
         hub as hub,
         inference as inference,
+        integrations as integrations,
         labels as labels,
         training as training,
         transfer as transfer,
@@ -224,7 +225,10 @@ else:
     __getattr__ = _attributes(
         __name__,
         _names,
-        ["datasets", "hub", "inference", "labels", "training", "transfer", "visualize", "weights"],
+        [
+            *("datasets", "hub", "inference", "integrations", "labels", "training", "transfer"),
+            *("visualize", "weights"),
+        ],
     )
     __all__ = [*_exported(__name__, _names), "__version__"]
 

@@ -8,6 +8,7 @@ from typing import Self
 import torch
 
 from convzoo._contract import Contract
+from convzoo.errors import InputError
 
 
 class Classifier(Contract):
@@ -27,7 +28,10 @@ class Classifier(Contract):
         num_classes: int | None = None,
         in_channels: int | None = None,
         device: torch.device | str | None = None,
-        token: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
     ) -> Self:
         """A network with its weights, in evaluation mode, where people expect this name.
 
@@ -40,7 +44,10 @@ class Classifier(Contract):
             num_classes: As in `load`.
             in_channels: As in `load`.
             device: As in `load`.
-            token: As in `load`.
+            token: As in `load`; False sends none.
+            cache_dir: Where repositories of the Hub are kept; None is its client's usual place.
+            local_files_only: Whether to leave the Hub alone and take what is in the cache.
+            force_download: Whether to fetch again what is in the cache.
 
         Returns:
             The network, an instance of the class that was asked.
@@ -64,25 +71,75 @@ class Classifier(Contract):
             in_channels=in_channels,
             device=device,
             token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            force_download=force_download,
         )
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        push_to_hub: bool = False,
+        repo_id: str | None = None,
+        commit_message: str | None = None,
+        branch: str | None = None,
+        create_pr: bool = False,
+        private: bool | None = None,
+        token: str | None = None,
+    ) -> str | None:
         """Keep the network in a folder; [save][convzoo.save] says how, and takes more.
 
         Args:
             folder: Where to keep it.
+            push_to_hub: Whether to put it on the Hugging Face Hub, too, as `push_to_hub` does,
+                which takes what follows.
+            repo_id: See `push_to_hub`.
+            commit_message: See `push_to_hub`.
+            branch: See `push_to_hub`.
+            create_pr: See `push_to_hub`.
+            private: See `push_to_hub`.
+            token: See `push_to_hub`.
+
+        Returns:
+            The commit where it was pushed, else None.
+
+        Raises:
+            InputError: It is to be pushed, and nothing says where to.
         """
         from convzoo.hub import save
 
+        if push_to_hub and repo_id is None:
+            raise InputError("repo_id: expected owner/name, to push to, got None")
         save(self, folder)
+        if not push_to_hub or repo_id is None:
+            return None
+        return self.push_to_hub(
+            repo_id,
+            commit_message=commit_message,
+            branch=branch,
+            create_pr=create_pr,
+            private=private,
+            token=token,
+        )
 
     def push_to_hub(
-        self, repo_id: str, *, private: bool | None = None, token: str | None = None
+        self,
+        repo_id: str,
+        *,
+        commit_message: str | None = None,
+        branch: str | None = None,
+        create_pr: bool = False,
+        private: bool | None = None,
+        token: str | None = None,
     ) -> str:
         """Put the network on the Hugging Face Hub; [push][convzoo.push] takes more.
 
         Args:
             repo_id: `owner/name`.
+            commit_message: The commit's message.
+            branch: The branch, made if need be; None means `main`.
+            create_pr: Whether to open a pull request with the commit instead.
             private: Whether a new repository is private.
             token: An access token with the right to write.
 
@@ -91,4 +148,12 @@ class Classifier(Contract):
         """
         from convzoo.hub import push
 
-        return push(self, repo_id, private=private, token=token)
+        return push(
+            self,
+            repo_id,
+            message=commit_message,
+            revision=branch,
+            create_pr=create_pr,
+            private=private,
+            token=token,
+        )

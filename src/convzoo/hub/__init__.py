@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import torch
 
@@ -20,10 +20,9 @@ from convzoo._build import option_names
 from convzoo._checks import check_path
 from convzoo._contract import Contract
 from convzoo.errors import ConvzooError, InputError, UnknownNameError, WeightsError
-from convzoo.hub import _key_maps
-from convzoo.hub._cache import COMMIT, HubFile, Verify
+from convzoo.hub._cache import COMMIT, Access, HubFile, Verify
 from convzoo.hub._card import CardInfo, model_card, provenance
-from convzoo.hub._config import write_config
+from convzoo.hub._config import saved_layout, write_config
 from convzoo.hub._download import check_names, translated
 from convzoo.hub._fetch import CachedWeights, fetch, verify
 from convzoo.hub._fill import adapt_first_convolution, fill
@@ -54,15 +53,24 @@ def load(
     allow_pickle: bool = False,
     rename: Mapping[str, str] | None = None,
     verify: Verify = "changed",
-    token: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
 ) -> Contract:
-    """What `convzoo.load` does, which documents the arguments and types the result."""
+    """What `convzoo.load` does, which documents the arguments and types the result.
+
+    The last three are documented in `Classifier.from_pretrained`.
+    """
     if not isinstance(rename or {}, Mapping) or not all(
         isinstance(name, str) and name for pair in (rename or {}).items() for name in pair
     ):
         raise InputError(f"rename: expected names by names, got {rename!r:.80}")
     found = resolve(
-        source, architecture=architecture, allow_pickle=allow_pickle, verify=verify, token=token
+        source,
+        architecture=architecture,
+        allow_pickle=allow_pickle,
+        access=Access(verify, token, _folder(cache_dir), local_files_only, force_download),
     )
     name = architecture or found.config.architecture
     if name is None:
@@ -93,7 +101,11 @@ def load(
 
 
 def build_with_weights(
-    info: ModelInfo, weights: str | os.PathLike[str], options: Mapping[str, Any]
+    info: ModelInfo,
+    weights: str | os.PathLike[str],
+    options: Mapping[str, Any],
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> Contract:
     """What a builder does with `weights=`.
 
@@ -101,11 +113,17 @@ def build_with_weights(
         info: The builder's entry in the registry.
         weights: A tag of the catalogue, a folder, a file or a `hf-hub:` address.
         options: What the builder was given besides.
+        cache_dir: Where repositories of the Hub are kept; None is its client's usual place.
 
     Returns:
         The network, in training mode.
     """
-    return fill(info, options, resolve(weights, architecture=info.name))
+    access = Access(cache_dir=_folder(cache_dir))
+    return fill(info, options, resolve(weights, architecture=info.name, access=access))
+
+
+def _folder(cache_dir: str | os.PathLike[str] | None) -> Path | None:
+    return None if cache_dir is None else Path(cache_dir).expanduser()
 
 
 def save(
@@ -156,7 +174,7 @@ def _save(net: Contract, folder: Path, info: CardInfo, *, address: str | None) -
     if any(tensor.is_meta for tensor in (*net.parameters(), *net.buffers())):
         raise InputError("net: it is on the meta device, there are no numbers to keep")
     check_savable(net)
-    tensors = Serialised(_key_maps.saved(net.architecture).to_theirs(net.state_dict()))
+    tensors = Serialised(saved_layout(net).to_theirs(net.state_dict()))
     about = provenance(net, info)
     config = write_config(net, sha256=tensors.sha256(), provenance=about)
     metadata = {
@@ -185,6 +203,7 @@ def push(
     token: str | None = None,
     revision: str | None = None,
     message: str | None = None,
+    create_pr: bool = False,
     licence: str | None = None,
     dataset: str | None = None,
     metrics: Mapping[str, float] | None = None,
@@ -199,6 +218,8 @@ def push(
         token: An access token with the right to write; None takes the one you logged in with.
         revision: The branch; None means `main`.
         message: The commit's message.
+        create_pr: Whether to open a pull request with the commit instead, so that the branch stays
+            as it is until its owner merges it.
         licence: As in `save`, like all that follows.
         dataset: See `save`.
         metrics: See `save`.
@@ -223,12 +244,13 @@ def push(
         api = HfApi(endpoint=constants.ENDPOINT, token=token)
         try:
             api.create_repo(repo_id, private=private, exist_ok=True)
-            if revision not in (None, "main"):
+            if revision not in (None, "main") and not create_pr:  # else it is there to be asked
                 api.create_branch(repo_id, branch=str(revision), exist_ok=True)
             done = api.upload_folder(
                 repo_id=repo_id,
                 folder_path=folder,
                 revision=revision,
+                create_pr=create_pr,
                 commit_message=message or f"Add {net.architecture} with {net.num_classes} classes",
             )
         except Exception as error:  # whatever the HTTP library of the day raises
@@ -238,17 +260,26 @@ def push(
     return done.oid
 
 
+class PretrainedOptions(TypedDict, total=False):
+    """What `Classifier.from_pretrained` hands on, and documents."""
+
+    num_classes: int | None
+    in_channels: int | None
+    device: torch.device | str | None
+    token: str | bool | None
+    cache_dir: str | os.PathLike[str] | None
+    local_files_only: bool
+    force_download: bool
+
+
 def from_pretrained(
     source: str | os.PathLike[str],
     network: type[C],
     *,
     revision: str | None = None,
-    num_classes: int | None = None,
-    in_channels: int | None = None,
-    device: torch.device | str | None = None,
-    token: str | None = None,
+    **options: Unpack[PretrainedOptions],
 ) -> C:
-    """What `Contract.from_pretrained` does: `owner/name` is a repository if it is no folder."""
+    """What `Classifier.from_pretrained` does: `owner/name` is a repository if it is no folder."""
     text = os.fspath(source)
     local = isinstance(source, os.PathLike) or check_path("source", text).exists()
     if not local and not text.startswith(HUB) and text.count("/") == 1:
@@ -258,7 +289,7 @@ def from_pretrained(
             raise InputError(f"revision: {text} is no repository on the Hub, or names its own")
         text = f"{text}@{revision}"
     place: str | os.PathLike[str] = Path(text) if local else text
-    net = load(place, num_classes=num_classes, in_channels=in_channels, device=device, token=token)
+    net = load(place, **options)
     if not isinstance(net, network):
         raise InputError(f"source: {source} is a {type(net).__name__}, not a {network.__name__}")
     return net.eval()

@@ -30,16 +30,36 @@ class HubFile(NamedTuple):
         repo: The repository, `owner/name`.
         path: The file's path in it.
         revision: A branch, a tag or a commit.
+        cache_dir: Where repositories are kept; None is the client's usual place.
     """
 
     repo: str
     path: str
     revision: str = "main"
+    cache_dir: Path | None = None
 
     def __str__(self) -> str:
         """`owner/name/path`, and the revision where it is not the usual one."""
         at = "" if self.revision == "main" else f" at {self.revision}"
         return f"{self.repo}/{self.path}{at}"
+
+
+class Access(NamedTuple):
+    """How the Hub and the cache may be used.
+
+    Attributes:
+        verify: When to hash a file that is in the cache again.
+        token: An access token; None takes the one the user logged in with, False none.
+        cache_dir: Where repositories are kept; None is the client's usual place.
+        local_files_only: Whether to leave the Hub alone and take what is in the cache.
+        force_download: Whether to fetch what is in the cache again.
+    """
+
+    verify: Verify = "changed"
+    token: str | bool | None = None
+    cache_dir: Path | None = None
+    local_files_only: bool = False
+    force_download: bool = False
 
 
 def cache_folder() -> Path:
@@ -63,9 +83,9 @@ def _place(name: str, old_name: str, usual: str) -> Path:
     return Path(os.path.expanduser(os.path.expandvars(given or f"{home}/{usual}")))  # noqa: PTH111
 
 
-def repository_folder(repo: str) -> Path:
-    """The cache's folder of a repository."""
-    return cache_folder() / ("models--" + repo.replace("/", "--"))
+def repository_folder(file: HubFile) -> Path:
+    """The cache's folder of a file's repository."""
+    return (file.cache_dir or cache_folder()) / ("models--" + file.repo.replace("/", "--"))
 
 
 def cached_commit(file: HubFile) -> str | None:
@@ -73,7 +93,7 @@ def cached_commit(file: HubFile) -> str | None:
     if COMMIT.fullmatch(file.revision):
         return file.revision
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        noted = (repository_folder(file.repo) / "refs" / file.revision).read_text("utf-8").strip()
+        noted = (repository_folder(file) / "refs" / file.revision).read_text("utf-8").strip()
         return noted if COMMIT.fullmatch(noted) else None
     return None
 
@@ -88,7 +108,7 @@ def cached_path(file: HubFile, sha256: str | None = None) -> Path | None:
     Returns:
         An existing path.
     """
-    folder = repository_folder(file.repo)
+    folder = repository_folder(file)
     if sha256 is not None and (folder / "blobs" / sha256).is_file():
         return folder / "blobs" / sha256
     commit = cached_commit(file)

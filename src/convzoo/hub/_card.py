@@ -13,6 +13,7 @@ import torch
 from convzoo._checks import check_number
 from convzoo._contract import Contract
 from convzoo.errors import InputError
+from convzoo.hub._config import in_timm
 from convzoo.weights import is_commercial
 
 
@@ -122,7 +123,7 @@ import convzoo
 
 net = convzoo.load("hf-hub:{address}").eval()  # or the path of this folder
 ```
-
+{_for_timm(net, address)}
 | | |
 |---|---|
 """
@@ -132,6 +133,23 @@ net = convzoo.load("hf-hub:{address}").eval()  # or the path of this folder
         more = f" and {len(net.labels) - 50} more" if len(net.labels) > 50 else ""
         text += f"\nClasses, in the order of the scores: {shown}{more}.\n"
     return text
+
+
+def _for_timm(net: Contract, address: str) -> str:
+    """How timm and transformers get a network that they lack."""
+    if in_timm(net):
+        return ""
+    return f"""
+timm, and with it transformers, has this network after one call:
+
+```python
+import convzoo.integrations.timm
+from transformers import pipeline
+
+convzoo.integrations.timm.register()
+classify = pipeline("image-classification", model="{address}")
+```
+"""
 
 
 def _yaml(text: object) -> str:

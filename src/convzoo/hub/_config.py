@@ -34,6 +34,16 @@ TRAINING_OPTIONS: Final = frozenset(
 )
 """Builders' options that change how a network trains, never what trained weights compute."""
 
+TIMM_HAS: Final = frozenset(
+    {
+        *("inception_v3", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+        *("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
+        *("vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"),
+        *("wide_resnet50_2", "wide_resnet101_2"),
+    }
+)
+"""The networks that timm has under the same name."""
+
 FLOATS: Final = ("float64", "float32", "float16", "bfloat16")
 """The dtypes that a whole network may be in."""
 
@@ -260,6 +270,31 @@ def timm_fields(preset: Preset) -> dict[str, object]:
     }
 
 
+def in_timm(net: Contract) -> bool:
+    """Whether timm, which knows no option of ours, builds this network by its builder's name."""
+    return net.architecture in TIMM_HAS and not set(net.options) - TRAINING_OPTIONS
+
+
+def name_for_timm(architecture: str) -> str:
+    """What config.json calls a network that timm lacks.
+
+    timm and transformers say no more of a name that they do not know than the name itself, and
+    transformers to upgrade timm: so the name is what would help.
+
+    Args:
+        architecture: The builder's name.
+
+    Returns:
+        The name that `convzoo.integrations.timm.register()` gives to timm.
+    """
+    return f"{architecture}_convzoo_integrations_timm_register"
+
+
+def saved_layout(net: Contract) -> _key_maps.Layout:
+    """The names that a saved file has for a network's tensors: timm's, where timm builds it."""
+    return _key_maps.timms(str(net.architecture)) if in_timm(net) else _key_maps.get("torchvision")
+
+
 def write_config(net: Contract, *, sha256: str, provenance: Mapping[str, object]) -> str:
     """The text of config.json for a network, in timm's terms and, under `convzoo`, in ours.
 
@@ -277,7 +312,7 @@ def write_config(net: Contract, *, sha256: str, provenance: Mapping[str, object]
     labels = check_labels(net.labels, net.num_classes)
     module = model_info(str(net.architecture)).builder.__module__
     preset = net.preset
-    layout = _key_maps.saved(str(net.architecture))
+    layout, options = saved_layout(net), options_as_loaded(net)
     published: dict[str, object] = {
         "tag": "convzoo",
         "custom_load": False,
@@ -292,15 +327,15 @@ def write_config(net: Contract, *, sha256: str, provenance: Mapping[str, object]
         published["license"] = provenance["licence"]
     dtypes = {value.dtype for value in net.parameters()}
     dtype = str(next(iter(dtypes))).removeprefix("torch.") if len(dtypes) == 1 else None
-    # timm knows none of our options: rather than have it build another network under the same
-    # name, such a network gets a name that it does not know.
-    others = set(net.options) - TRAINING_OPTIONS
+    # What changes the network itself; training is not what timm is to go on with.
+    ours = {key: value for key, value in options.items() if key not in TRAINING_OPTIONS}
+    architecture = str(net.architecture)
     config: dict[str, object] = {
-        "architecture": f"{net.architecture}_convzoo" if others else net.architecture,
+        "architecture": architecture if in_timm(net) else name_for_timm(architecture),
         "num_classes": net.num_classes,
         "num_features": net.num_features,
         "global_pool": "avg",
-        "model_args": {"in_chans": net.in_channels},
+        "model_args": {"in_chans": net.in_channels, **ours},
         "pretrained_cfg": published,
     }
     if labels is not None:
@@ -309,7 +344,7 @@ def write_config(net: Contract, *, sha256: str, provenance: Mapping[str, object]
         "format": 1,
         "architecture": net.architecture,
         **({"module": module} if module.partition(".")[0] not in ("convzoo", "__main__") else {}),
-        "options": options_as_loaded(net),
+        "options": options,
         "in_channels": net.in_channels,
         "head_dropout": head_dropout(net.get_submodule(net.head_path)),
         "preset": None if preset is None else preset.to_dict(),

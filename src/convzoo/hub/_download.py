@@ -20,6 +20,7 @@ from convzoo.errors import CorruptWeightsError, InputError, WeightsError
 from convzoo.hub._cache import (
     COMMIT,
     SHA256,
+    Access,
     HubFile,
     Verify,
     actual_hash,
@@ -71,19 +72,17 @@ class MissingFileError(WeightsError):
 
 def fetch_file(
     file: HubFile,
+    access: Access,
     *,
     sha256: str | None = None,
-    verify: Verify = "changed",
-    token: str | None = None,
     wanted_by: str | None = None,
 ) -> Fetched:
     """A file from the cache or else from the Hub, verified either way.
 
     Args:
         file: The file.
+        access: How the Hub and the cache may be used.
         sha256: Its hash where the caller knows it; else the one the Hub announces counts.
-        verify: When to hash a cached file again.
-        token: An access token; None takes the one the user logged in with.
         wanted_by: What the user called the weights, for messages.
 
     Returns:
@@ -95,22 +94,25 @@ def fetch_file(
     """
     check_names(file)
     name = wanted_by or str(file)
-    if sha256 is not None or COMMIT.fullmatch(file.revision):
+    verify, token, force = access.verify, access.token, access.force_download
+    if not force and (sha256 is not None or COMMIT.fullmatch(file.revision)):
         found = _from_cache(file, sha256, verify)  # nothing to ask: the content is fixed
         if found is not None:
             return found
     try:
-        announced = _ask(file, token)
+        announced = _ask(file, access)
         fixed = file._replace(revision=str(announced.commit_hash))
         promised = _promised_hash(fixed, announced, token)
-        found = _from_cache(fixed, sha256 or promised, verify)
+        found = None if force else _from_cache(fixed, sha256 or promised, verify)
         if found is None:  # the client lets one process at a time fetch a file
             found = _download(fixed, promised, sha256, token, name)
     except UnreachableError as error:
+        if force:
+            raise UnreachableError(f"{name}: cannot be fetched again: {error}") from error
         found = _from_cache(file, sha256, verify)
         if found is None:
             raise UnreachableError(
-                f"{name}: {file} is not in the cache ({repository_folder(file.repo)}), and "
+                f"{name}: {file} is not in the cache ({repository_folder(file)}), and "
                 f"{error}. Where there is a connection, `convzoo fetch {name}` fetches it; the "
                 "cache can be copied to this machine, HF_HOME says where it is"
             ) from error
@@ -158,15 +160,19 @@ def _from_cache(file: HubFile, expected: str | None, verify: Verify) -> Fetched 
     return Fetched(path, cached_commit(file), found)
 
 
-def _ask(file: HubFile, token: str | None) -> HfFileMetadata:
+def _ask(file: HubFile, access: Access) -> HfFileMetadata:
     """What the Hub announces of the file: commit, hash and size."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
+    if access.local_files_only:
+        raise UnreachableError("the Hub must not be asked (local_files_only=True)")
     if constants.HF_HUB_OFFLINE:
         raise UnreachableError("the Hub must not be asked (HF_HUB_OFFLINE is set)")
     url = hf_hub_url(file.repo, file.path, revision=file.revision, endpoint=constants.ENDPOINT)
     timeout = min(HEAD_TIMEOUT, constants.HF_HUB_ETAG_TIMEOUT)
-    metadata = _tried(file, lambda _: get_hf_file_metadata(url, timeout=timeout, token=token))
+    metadata = _tried(
+        file, lambda _: get_hf_file_metadata(url, timeout=timeout, token=access.token)
+    )
     if not metadata.commit_hash or not COMMIT.fullmatch(metadata.commit_hash):
         raise WeightsError(f"{file}: {constants.ENDPOINT} does not answer like a Hub")
     if COMMIT.fullmatch(file.revision) and metadata.commit_hash != file.revision:
@@ -174,7 +180,7 @@ def _ask(file: HubFile, token: str | None) -> HfFileMetadata:
     return metadata
 
 
-def _promised_hash(file: HubFile, announced: HfFileMetadata, token: str | None) -> str:
+def _promised_hash(file: HubFile, announced: HfFileMetadata, token: str | bool | None) -> str:
     """The hash that the Hub promises: in the ETag, or else in its record of the file."""
     etag = announced.etag or ""
     if SHA256.fullmatch(etag) or COMMIT.fullmatch(etag):
@@ -193,7 +199,7 @@ def _promised_hash(file: HubFile, announced: HfFileMetadata, token: str | None) 
 
 
 def _download(
-    file: HubFile, promised: str, sha256: str | None, token: str | None, name: str
+    file: HubFile, promised: str, sha256: str | None, token: str | bool | None, name: str
 ) -> Fetched:
     """Fetch and hash; on a mismatch fetch once more, by force."""
     expected = sha256 or promised
@@ -219,7 +225,7 @@ def _download(
     )
 
 
-def _transfer(file: HubFile, token: str | None, *, force: bool) -> Path:
+def _transfer(file: HubFile, token: str | bool | None, *, force: bool) -> Path:
     from huggingface_hub import constants, hf_hub_download
 
     fetch = functools.partial(
@@ -228,7 +234,7 @@ def _transfer(file: HubFile, token: str | None, *, force: bool) -> Path:
         file.path,
         revision=file.revision,
         endpoint=constants.ENDPOINT,
-        cache_dir=constants.HF_HUB_CACHE,
+        cache_dir=file.cache_dir or constants.HF_HUB_CACHE,
         etag_timeout=min(HEAD_TIMEOUT, constants.HF_HUB_ETAG_TIMEOUT),
         token=token,
     )
@@ -295,7 +301,7 @@ def translated(file: HubFile, error: Exception) -> WeightsError:
     elif isinstance(error, errors.FileMetadataError):
         wrong = f"{hub} does not answer like a Hub: {error}"
     elif isinstance(error, OSError) and error.errno is not None:
-        wrong = f"cannot be kept in {constants.HF_HUB_CACHE}: {error.strerror}"
+        wrong = f"cannot be kept in {file.cache_dir or constants.HF_HUB_CACHE}: {error.strerror}"
     elif isinstance(error, errors.LocalEntryNotFoundError) or type(error).__name__ in _AWAY:
         return UnreachableError(f"{hub} cannot be reached ({kind.splitlines()[0]})")
     else:
@@ -305,7 +311,7 @@ def translated(file: HubFile, error: Exception) -> WeightsError:
 
 def _sweep(file: HubFile, promised: str) -> None:
     """Remove what killed downloads of this file left behind; nobody resumes them."""
-    for orphan in (repository_folder(file.repo) / "blobs").glob(f"{promised}*.incomplete"):
+    for orphan in (repository_folder(file) / "blobs").glob(f"{promised}*.incomplete"):
         with contextlib.suppress(OSError):
             if time.time() - orphan.stat().st_mtime > _ORPHAN_AGE:
                 orphan.unlink()
@@ -314,7 +320,7 @@ def _sweep(file: HubFile, promised: str) -> None:
 def _remember_commit(file: HubFile, commit: str) -> None:
     """Note which commit a branch meant, as the client does when it is asked by the branch."""
     if cached_commit(file) != commit:
-        note = repository_folder(file.repo) / "refs" / file.revision
+        note = repository_folder(file) / "refs" / file.revision
         with contextlib.suppress(OSError):
             note.parent.mkdir(parents=True, exist_ok=True)
             note.write_text(commit, "utf-8")

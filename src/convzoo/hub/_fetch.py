@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from convzoo import weights
 from convzoo._checks import check_path
 from convzoo.errors import CheckpointError, CorruptWeightsError, InputError, WeightsError
-from convzoo.hub._cache import HubFile, Verify, actual_hash, announced_hash, cached_path
+from convzoo.hub._cache import Access, HubFile, Verify, actual_hash, announced_hash, cached_path
 from convzoo.hub._pickles import is_pickle
 from convzoo.hub._safetensors import SafetensorsFile, tensors_with_nan
 from convzoo.hub._shards import INDEX_FILE
@@ -61,7 +61,7 @@ def fetch(
     """
     found = []
     for name in _expand(names):
-        source = resolve(name, verify=verify, token=token)
+        source = resolve(name, access=Access(verify, token))
         known = source.base.get("sha256")
         status = _status(source.contents)
         found.append(
@@ -143,7 +143,7 @@ def _verify_local(name: str) -> CachedWeights:
     if is_pickle(file.name):
         raise WeightsError(f"{file}: a pickle holds no hash to verify it by")
     try:
-        source = resolve(path, verify="always")
+        source = resolve(path, access=Access("always"))
     except (CheckpointError, WeightsError):
         return CachedWeights(name, file, "corrupt", None)
     return CachedWeights(name, file, _status(source.contents), source.config.sha256)

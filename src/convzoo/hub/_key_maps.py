@@ -156,8 +156,8 @@ def detect(architecture: str, keys: Collection[str]) -> Layout:
     return LAYOUTS["torchvision"]
 
 
-def saved(architecture: str) -> Layout:
-    """The layout in which a network is saved: timm's, where timm has the network.
+def timms(architecture: str) -> Layout:
+    """The layout of a network that timm has.
 
     Args:
         architecture: A builder's name.
@@ -165,5 +165,4 @@ def saved(architecture: str) -> Layout:
     Returns:
         The layout.
     """
-    name = "timm-vgg" if fnmatch.fnmatchcase(architecture, "vgg*") else "torchvision"
-    return LAYOUTS[name]
+    return LAYOUTS["timm-vgg" if architecture.startswith("vgg") else "torchvision"]

@@ -21,7 +21,7 @@ from convzoo.errors import (
     WeightsError,
 )
 from convzoo.hub import _key_maps
-from convzoo.hub._cache import SHA256, HubFile, Verify, actual_hash, cached_path
+from convzoo.hub._cache import SHA256, Access, HubFile, Verify, actual_hash, cached_path
 from convzoo.hub._config import SavedConfig, parse_config, read_config
 from convzoo.hub._download import (
     Fetched,
@@ -37,8 +37,14 @@ from convzoo.hub._shards import INDEX_FILE, Shards
 
 HUB: Final = "hf-hub:"
 WEIGHTS_FILE: Final = "model.safetensors"
+PICKLE_FILE: Final = "pytorch_model.bin"
 CONFIG_FILE: Final = "config.json"
 CONFIG_HASH_KEY: Final = "convzoo.sha256"
+
+_PICKLES: Final = (
+    "convzoo.load(..., allow_pickle=True) reads a pickle with torch's restricted unpickler; "
+    "timm's save_for_hf writes none with safe_serialization=True"
+)
 
 log = logging.getLogger("convzoo")
 
@@ -78,8 +84,7 @@ def resolve(
     *,
     architecture: str | None = None,
     allow_pickle: bool = False,
-    verify: Verify = "changed",
-    token: str | None = None,
+    access: Access = Access(),  # noqa: B008 # a tuple of what never changes
 ) -> Source:
     """Find the weights that a string means, fetching and verifying them where they are remote.
 
@@ -88,8 +93,7 @@ def resolve(
             `save` wrote, or a file.
         architecture: The builder that asks, if one does; a tag alone is one of its tags.
         allow_pickle: Whether a `.pth` or `.bin` file may be read.
-        verify: When to hash a file again.
-        token: An access token for the Hub; None takes the one the user logged in with.
+        access: How the Hub and its cache may be used.
 
     Returns:
         The file and what is known of it.
@@ -98,24 +102,35 @@ def resolve(
         UnknownNameError: It is none of these.
         WeightsError: It cannot be found, fetched or read.
     """
+    verify = access.verify
     if verify not in get_args(Verify):
         raise InputError(f"verify: expected one of {get_args(Verify)}, got {verify!r}")
-    check_flags(allow_pickle=allow_pickle)
+    check_flags(
+        allow_pickle=allow_pickle,
+        local_files_only=access.local_files_only,
+        force_download=access.force_download,
+    )
+    if access.local_files_only and access.force_download:
+        raise InputError("force_download: asks for the Hub, which local_files_only=True rules out")
     text = os.fspath(name)
     if text.startswith(HUB):
-        return _from_hub(text, allow_pickle, verify, token)
+        return _from_hub(text, allow_pickle, access)
     if not isinstance(name, os.PathLike):
         info = weights.find_weights(architecture, text)
         if info is not None:
-            return _from_catalogue(info, verify, token)
+            return _from_catalogue(info, access)
     path = check_path("weights", name)
     if path.is_dir():
         _check_link(path, path / CONFIG_FILE)
-        for file in (path / WEIGHTS_FILE, path / INDEX_FILE):
+        pickles = (PICKLE_FILE,) * allow_pickle
+        for file in (path / WEIGHTS_FILE, path / INDEX_FILE, *(path / one for one in pickles)):
             _check_link(path, file)
             if file.is_file():
-                return _from_file(text, file, False, verify, config_needed=True)
-        raise CheckpointError(f"{path}: not a saved network: it has no {WEIGHTS_FILE}")
+                return _from_file(text, file, allow_pickle, verify, config_needed=True)
+        raise CheckpointError(
+            f"{path}: not a saved network: it has no {WEIGHTS_FILE}"
+            + f"; {_PICKLES}" * (path / PICKLE_FILE).is_file()
+        )
     if path.is_file():
         return _from_file(text, path, allow_pickle, verify)
     if isinstance(name, os.PathLike) or looks_like_a_path(text):
@@ -127,7 +142,7 @@ def resolve(
     raise UnknownNameError(f"weights of {architecture}", text, known)
 
 
-def _from_catalogue(info: weights.WeightsInfo, verify: Verify, token: str | None) -> Source:
+def _from_catalogue(info: weights.WeightsInfo, access: Access) -> Source:
     config = SavedConfig(
         architecture=info.model,
         num_classes=info.num_classes,
@@ -142,16 +157,15 @@ def _from_catalogue(info: weights.WeightsInfo, verify: Verify, token: str | None
         if not file.is_file():
             raise WeightsError(f"{info.name}: {file} is missing from this installation")
         found = info.sha256
-        if found is not None and (actual := actual_hash(file, found, verify)) != found:
+        if found is not None and (actual := actual_hash(file, found, access.verify)) != found:
             raise CorruptWeightsError(
                 f"{info.name}: {file} is damaged: its sha256 is {actual}, expected {found}; "
                 "install convzoo again"
             )
     else:
-        repo, pinned = info.repo, HubFile(info.repo, info.file, info.revision)
-        file, commit, found = fetch_file(
-            pinned, sha256=info.sha256, verify=verify, token=token, wanted_by=info.name
-        )
+        repo = info.repo
+        pinned = HubFile(repo, info.file, info.revision, access.cache_dir)
+        file, commit, found = fetch_file(pinned, access, sha256=info.sha256, wanted_by=info.name)
     base = _base(info.name, repo, commit, found, info.licence)
     layout = _key_maps.get(info.layout)
     return Source(info.name, SafetensorsFile(file), config, layout, base)
@@ -191,34 +205,35 @@ def parse_hub(text: str) -> HubFile:
     return file
 
 
-def _from_hub(text: str, allow_pickle: bool, verify: Verify, token: str | None) -> Source:
-    repo, _, revision = parse_hub(text)
-    fetch = functools.partial(fetch_file, verify=verify, token=token, wanted_by=text)
-    name, found = _first(repo, revision, allow_pickle, fetch)
+def _from_hub(text: str, allow_pickle: bool, access: Access) -> Source:
+    place = parse_hub(text)._replace(cache_dir=access.cache_dir)
+    fetch = functools.partial(fetch_file, access=access, wanted_by=text)
+    name, found = _first(place, allow_pickle, fetch)
 
     def shard(part: str) -> SafetensorsFile:
-        file = fetch(HubFile(repo, part, found.commit or revision))  # of the same commit
-        return SafetensorsFile(file.path)
+        same = place._replace(path=part, revision=found.commit or place.revision)
+        return SafetensorsFile(fetch(same).path)
 
     contents = opened(name, found.path, shard)
     config = _own_config(contents)
     if config is None:
         try:  # of the same commit
-            config = read_config(fetch(HubFile(repo, CONFIG_FILE, found.commit or revision)).path)
+            beside = place._replace(revision=found.commit or place.revision)
+            config = read_config(fetch(beside).path)
         except MissingFileError:
             config = SavedConfig()  # whoever asks for it says which network it is
     sha256 = found.hash if SHA256.fullmatch(found.hash) else None
-    base = _base(text, repo, found.commit, sha256, config.licence)
+    base = _base(text, place.repo, found.commit, sha256, config.licence)
     return Source(text, contents, config, None, base)
 
 
 def _first(
-    repo: str, revision: str, allow_pickle: bool, fetch: Callable[[HubFile], Fetched]
+    place: HubFile, allow_pickle: bool, fetch: Callable[[HubFile], Fetched]
 ) -> tuple[str, Fetched]:
     """The best file of weights that a repository has, and its name there."""
     failed: WeightsError | None = None
-    for name in (WEIGHTS_FILE, INDEX_FILE, *(["pytorch_model.bin"] * allow_pickle)):
-        file = HubFile(repo, name, revision)
+    for name in (WEIGHTS_FILE, INDEX_FILE, *([PICKLE_FILE] * allow_pickle)):
+        file = place._replace(path=name)
         # Without the Hub nobody knows what it has: what is in the cache will do.
         if isinstance(failed, UnreachableError) and cached_path(file) is None:
             continue
@@ -226,7 +241,9 @@ def _first(
             return name, fetch(file)
         except (MissingFileError, UnreachableError) as error:
             failed = failed or error
-    raise failed or WeightsError(f"{repo}: no weights")
+    if isinstance(failed, MissingFileError) and not allow_pickle:
+        raise MissingFileError(f"{failed}; {_PICKLES}") from failed
+    raise failed or WeightsError(f"{place.repo}: no weights")
 
 
 def opened(name: str, file: Path, shard: Callable[[str], SafetensorsFile]) -> SafetensorsFile:
@@ -254,8 +271,7 @@ def _from_file(
     pickled = is_pickle(file.name)
     if pickled and not allow_pickle:
         raise WeightsError(
-            f"{file}: a pickle can run code of its writer when it is read; "
-            "convzoo.load(..., allow_pickle=True) reads it with torch's restricted unpickler"
+            f"{file}: a pickle can run code of its writer when it is read; {_PICKLES}"
         )
 
     def shard(part: str) -> SafetensorsFile:
