@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import convzoo
 from contract_nets import ARCHITECTURES
 from convzoo._heads import DropoutLinear
 from convzoo.by_name import create_model
@@ -197,6 +198,52 @@ def test_frozen_parts_stay_in_eval_through_eval_and_train() -> None:
         modes = {name: m.training for name, m in net.named_modules()}
         assert not any(on for name, on in modes.items() if name.startswith(("conv1", "layer1")))
         assert modes["layer2"] is modes["layer2.0.bn1"] is modes["fc"] is modes[""] is mode
+
+
+def test_what_others_thaw_trains_again_and_says_so_until_it_does() -> None:
+    net = replace_head(convzoo.cifar_resnet20(), 2, freeze="backbone").train()
+    net.requires_grad_(True)
+    assert report(net).held[:2] == ("bn1", "layer1.0.bn1")
+    assert "held in evaluation mode" in str(report(net))
+    assert all(module.training for module in net.train().modules())
+    assert report(net).held == report(net).drifting == ()
+    net.requires_grad_(False)  # and what is frozen again is still again
+    assert [name for name, m in net.train().named_modules() if m.training] == ["", "fc"]
+    # One layer alone; what has no parameters waits for all of the part around it.
+    net.layer3.requires_grad_(True)
+    net.train()
+    assert (net.layer2[0].bn1.training, net.layer3[0].bn1.training) == (False, True)
+    assert report(net).trainable == ("layer3",)
+    for copied in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        copied.bn1.requires_grad_(True)
+        assert (copied.train().bn1.training, net.train().bn1.training) == (True, False)
+
+
+def test_dropout_without_parameters_of_its_own_follows_the_part_around_it() -> None:
+    net = freeze(convzoo.vgg11(device="meta"), "backbone")
+    first, second = net.classifier[2], net.classifier[5]
+    assert report(net.train()).held == ()  # the head beside them was never frozen
+    net.classifier[0].requires_grad_(True)
+    assert not net.train().classifier[2].training
+    assert not second.training
+    assert report(net).held == ("classifier.2", "classifier.5")
+    net.requires_grad_(True).train()
+    assert first.training
+    assert second.training
+
+
+def test_several_stages_at_once_and_everything() -> None:
+    net = freeze(convzoo.cifar_resnet20(), ["layer1", "layer3"]).train()
+    assert report(net).frozen == ("layer1", "layer3")
+    assert [net.layer1.training, net.layer2.training] == [False, True]
+    assert report(unfreeze(net, ("layer1", "layer3"))).frozen == ()
+    assert report(freeze(net, "all")).trainable == ()
+    assert not any(module.training for module in net.train().modules())
+    assert report(unfreeze(net)).frozen == ()
+    net = replace_head(net, 3, freeze=["conv1", "bn1"])
+    assert report(net).frozen == ("conv1", "bn1")
+    with pytest.raises(convzoo.InputError, match=r'expected "backbone", "all".*got \[\]'):
+        freeze(net, [])
 
 
 def test_dropout_of_a_frozen_part_stays_off() -> None:

@@ -11,7 +11,13 @@ from torch import nn
 
 from convzoo._classifier import Classifier
 from convzoo.errors import InputError, UnknownNameError
-from convzoo.transfer._find_heads import find_heads, inside, refuse_parallel, unwrap
+from convzoo.transfer._find_heads import (
+    find_heads,
+    inside,
+    owns_parameters,
+    refuse_parallel,
+    unwrap,
+)
 from convzoo.transfer._stages import auxiliary, stage_paths
 
 M = TypeVar("M", bound=nn.Module)
@@ -31,7 +37,7 @@ class Selection:
     parameters: tuple[nn.Parameter, ...]
 
 
-def freeze(net: M, part: str = "backbone") -> M:
+def freeze(net: M, part: str | Sequence[str] = "backbone") -> M:
     """Freeze a part of a network, so that it stays frozen through `.train()`.
 
     Its parameters get no gradients, and its modules stay in evaluation mode: running statistics
@@ -40,9 +46,15 @@ def freeze(net: M, part: str = "backbone") -> M:
     affected. Freezing adds to what is frozen already. It holds on to modules: what swaps modules
     for others, such as `nn.SyncBatchNorm.convert_sync_batchnorm`, comes before it.
 
+    What somebody else thaws, by `requires_grad_(True)` say, is let go at the next `.train()`: a
+    module as soon as one of its parameters gets gradients, one without parameters once all those of
+    the smallest part around it do. Until then [report][convzoo.report] calls it held.
+
     Args:
         net: Any network, not yet wrapped for data-parallel training.
-        part: One of
+        part: One of these, or several in a list:
+
+            - `"all"`: the whole network, its heads too;
 
             - `"backbone"`: everything but the last layers of the heads, auxiliary ones too; an
               auxiliary head's other layers are frozen like a hidden layer of the main one;
@@ -69,11 +81,12 @@ def freeze(net: M, part: str = "backbone") -> M:
         (False, True)
     """
     refuse_parallel(net, "freeze the network first, then wrap it")
-    apply_freeze(select(unwrap(net), part))
+    core = unwrap(net)
+    apply_freeze(core, select(core, part))
     return net
 
 
-def unfreeze(net: M, part: str | None = None) -> M:
+def unfreeze(net: M, part: str | Sequence[str] | None = None) -> M:
     """Let a part of a network train again.
 
     Its parameters get gradients, and its modules follow `.train()` and `.eval()` again; until
@@ -99,9 +112,9 @@ def unfreeze(net: M, part: str | None = None) -> M:
     """
     refuse_parallel(net, "freeze the network first, then wrap it")
     core = unwrap(net)
-    chosen = _whole(core) if part is None else select(core, part)
+    chosen = select(core, "all" if part is None else part)
     for module in chosen.modules:
-        if is_frozen(module):
+        if frozen_with(module) is not None:
             del module.__dict__["train"]
             module.training = core.training
     for parameter in chosen.parameters:
@@ -110,8 +123,10 @@ def unfreeze(net: M, part: str | None = None) -> M:
     return net
 
 
-def select(net: nn.Module, part: str, heads: Sequence[str] | None = None) -> Selection:
-    """Find the modules and parameters of a part.
+def select(
+    net: nn.Module, part: str | Sequence[str], heads: Sequence[str] | None = None
+) -> Selection:
+    """Find the modules and parameters of a part, or of several.
 
     Args:
         net: The network.
@@ -126,6 +141,18 @@ def select(net: nn.Module, part: str, heads: Sequence[str] | None = None) -> Sel
         InputError: A stage or submodule was named, and there is nothing in it to freeze. Only
             `"backbone"` may be empty, as it is in a network that is all head.
     """
+    if isinstance(part, (list, tuple)) and part:
+        found = [select(net, one, heads) for one in part]
+        modules = dict.fromkeys(module for one in found for module in one.modules)
+        parameters = dict.fromkeys(p for one in found for p in one.parameters)
+        return Selection(tuple(modules), tuple(parameters))
+    if not isinstance(part, str):
+        raise InputError(
+            'freeze: expected "backbone", "all", "up_to:STAGE", the name of a stage, or a list of '
+            f"these, got {part!r:.80}"
+        )
+    if part == "all":
+        return _whole(net)
     chosen = _select(net, part, heads)
     buffers = any(b is not None for m in chosen.modules for b in m._buffers.values())
     # Batch normalisation without parameters of its own still has statistics to hold still.
@@ -138,13 +165,9 @@ def select(net: nn.Module, part: str, heads: Sequence[str] | None = None) -> Sel
 
 
 def _select(net: nn.Module, part: str, heads: Sequence[str] | None) -> Selection:
-    if not isinstance(part, str):
-        raise InputError(
-            f'freeze: expected "backbone", "up_to:STAGE" or the name of a stage, got {part!r}'
-        )
     by_path = dict(net.named_modules())
     if part != "backbone" and not part.startswith("up_to:"):
-        path = _stage_path(net, part, {"backbone", *by_path})
+        path = _stage_path(net, part, {"all", "backbone", *by_path})
         if isinstance(net, Classifier) and any(part == stage.name for stage in net.stages):
             chosen = [by_path[p] for p in stage_paths(net, part)]
         else:
@@ -172,28 +195,52 @@ def _select(net: nn.Module, part: str, heads: Sequence[str] | None) -> Selection
     return Selection(tuple(chosen), _parameters([*chosen, *partly]))
 
 
-def apply_freeze(chosen: Selection) -> None:
-    """Freeze what `select` found."""
+def apply_freeze(net: nn.Module, chosen: Selection) -> None:
+    """Freeze what `select` found in a network."""
     for parameter in chosen.parameters:
         parameter.requires_grad_(False)
         parameter.grad = None  # an optimizer would go on using a gradient that was left behind
-    for module in chosen.modules:
+    whole = set(chosen.modules)
+    paths = {module: path for path, module in net.named_modules() if module in whole}
+    inside_of: dict[str, list[nn.Module]] = {}  # path -> those in it that hold parameters
+    for module, path in paths.items():
+        if any(p is not None for p in module._parameters.values()):
+            for around in {path, *_ancestors(path)}:
+                inside_of.setdefault(around, []).append(module)
+    for module, path in paths.items():
+        while path and path not in inside_of:
+            path = path.rpartition(".")[0]
+        holders = tuple(inside_of.get(path, ()))
         # On the instance, so that the class, the state dict and the compiled graph stay as they
         # are; a partial of a module-level function, so that it pickles, and so that a deep copy
         # holds on to the copied module and not to this one.
-        module.__dict__["train"] = functools.partial(_stay_in_eval, module)
+        module.__dict__["train"] = functools.partial(_stay_in_eval, module, holders)
         module.training = False
 
 
 def is_frozen(module: nn.Module) -> bool:
-    """Whether `freeze` holds the module in evaluation mode."""
+    """Whether `freeze` holds the module in evaluation mode, and nobody thawed it since."""
+    holders = frozen_with(module)
+    return holders is not None and not _is_thawed(module, holders)
+
+
+def frozen_with(module: nn.Module) -> Sequence[nn.Module] | None:
+    """The modules with whose parameters `freeze` froze this one; None if it did not."""
     train = module.__dict__.get("train")
-    return isinstance(train, functools.partial) and train.func is _stay_in_eval
+    if not isinstance(train, functools.partial) or train.func is not _stay_in_eval:
+        return None
+    holders: Sequence[nn.Module] = train.args[1]
+    return holders
 
 
-def _stay_in_eval(module: nn.Module, mode: bool = True) -> nn.Module:
-    """What `train` does on a frozen module: each child decides for itself."""
-    module.training = False
+def _is_thawed(module: nn.Module, holders: Sequence[nn.Module]) -> bool:
+    train = [p.requires_grad for m in holders for p in m.parameters(recurse=False)]
+    return any(train) if owns_parameters(module) else bool(train) and all(train)
+
+
+def _stay_in_eval(module: nn.Module, holders: Sequence[nn.Module], mode: bool = True) -> nn.Module:
+    """What `train` does on a frozen module, until it is thawed: each child decides for itself."""
+    module.training = mode and _is_thawed(module, holders)
     for child in module.children():
         child.train(mode)
     return module

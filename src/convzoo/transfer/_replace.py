@@ -27,7 +27,7 @@ def replace_head(
     net: M,
     num_classes: int,
     *,
-    freeze: str | None = None,
+    freeze: str | Sequence[str] | None = None,
     dropout: float = 0.0,
     labels: Sequence[str] | None = None,
     head: str | Sequence[str] | None = None,
@@ -84,7 +84,7 @@ def replace_head(
         _replace_foreign(core, heads, num_classes, dropout)
         remember_heads(core, heads)
     if chosen is not None:
-        apply_freeze(chosen)
+        apply_freeze(core, chosen)
     return net
 
 

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from convzoo._modes import kept_modes
 from convzoo.transfer._find_heads import inside, owns_parameters, unwrap
+from convzoo.transfer._freeze import frozen_with
 
 State = Literal["trainable", "frozen", "drifting"]
 """`"trainable"`: some parameter gets gradients. `"frozen"`: none does, and nothing else moves.
@@ -65,10 +66,13 @@ class TransferReport:
         parts: The network's parts in the order they are registered; a module is split only
             where states differ within it.
         drifts: Each module that would drift, and why.
+        held: Paths of batch normalisation, dropout and their kin that are in evaluation mode though
+            the network is in training mode and parameters that were frozen with them were thawed.
     """
 
     parts: tuple[PartReport, ...]
     drifts: tuple[Drift, ...]
+    held: tuple[str, ...] = ()
 
     @property
     def trainable(self) -> tuple[str, ...]:
@@ -111,11 +115,14 @@ class TransferReport:
             right = [cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True)]
             lines.append("  ".join([*left, *right]).rstrip())
         lines.insert(1, "-" * max(len(line) for line in lines))
-        if self.drifts:
-            lines.append("would drift in training mode:")
-            lines += [f"  {drift.module}: {drift.reason}" for drift in self.drifts[:_SHOWN]]
-            if len(self.drifts) > _SHOWN:
-                lines.append(f"  and {len(self.drifts) - _SHOWN} more")
+        for title, found in (
+            ("would drift in training mode:", [f"{d.module}: {d.reason}" for d in self.drifts]),
+            ("held in evaluation mode beside what was thawed:", self.held),
+        ):
+            if found:
+                lines += [title, *(f"  {line}" for line in found[:_SHOWN])]
+            if len(found) > _SHOWN:
+                lines.append(f"  and {len(found) - _SHOWN} more")
         return "\n".join(lines)
 
 
@@ -162,7 +169,7 @@ def report(net: nn.Module) -> TransferReport:
         trainable = sum(p.numel() for p in numbers if p.requires_grad)
         state = _state(name, child, drifting)
         parts.append(PartReport(name, kind, state, sum(p.numel() for p in numbers), trainable))
-    return TransferReport(tuple(parts), drifts)
+    return TransferReport(tuple(parts), drifts, tuple(_held(core)))
 
 
 def _awake_in_training(net: nn.Module) -> set[int]:
@@ -189,6 +196,14 @@ def _drifts(net: nn.Module, awake: set[int]) -> Iterator[Drift]:
             part = part.rpartition(".")[0]
         if not _any_trainable(around[part]) or _feeds_frozen(around[parent], module):
             yield Drift(path, reason)
+
+
+def _held(net: nn.Module) -> Iterator[str]:
+    for path, module in net.named_modules():
+        if net.training and not module.training and _moves(module) is not None:
+            holders = frozen_with(module) or ()
+            if any(p.requires_grad for m in holders for p in m.parameters(recurse=False)):
+                yield path
 
 
 def _moves(module: nn.Module) -> str | None:
