@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import TensorDataset
 from torchvision.models import squeezenet1_0
 
 from convzoo import training
@@ -180,7 +180,7 @@ def summed(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         (PAIRS, {"resume": True}, "resume: needs a checkpoint folder"),
         (PAIRS, {"gradient_accumulation": 3}, "batch_size: expected a multiple of 3"),
         ([], {}, "train: the data set is empty"),
-        (DataLoader(PAIRS), {}, "train: expected a data set with .*, got DataLoader"),
+        (iter(PAIRS), {}, "train: expected a data set with .*, or a DataLoader, got list_it"),
         ([PAIRS[0][0]] * 2, {}, r"train: expected \(image, label\) pairs, got Tensor as item"),
         ([(torch.zeros(1, 2, 2), 7)] * 2, {}, r"has label 7, the network scores 2 classes"),
         ([(torch.zeros(1, 2, 2), -1)] * 2, {}, r"has label -1, the network scores 2 classes"),

@@ -4,8 +4,8 @@
 `train` extra: Accelerate takes care of devices, precision and processes, torchmetrics of metrics.
 """
 
+from convzoo.datasets._prepared import Columns, ImageData, ImageTransform
 from convzoo.training._accelerator import MissingExtraError, MixedPrecision
-from convzoo.training._data import ImageData, ImageTransform
 from convzoo.training._early_stopping import EarlyStopping, EarlyStoppingState
 from convzoo.training._evaluate import evaluate
 from convzoo.training._fit import fit
@@ -22,6 +22,7 @@ from convzoo.training._records import (
 
 __all__ = [
     "ClassResult",
+    "Columns",
     "EarlyStopping",
     "EarlyStoppingState",
     "EpochRecord",

@@ -1,124 +1,20 @@
-"""From any data set of (image, label) pairs to batches, the same ones however many processes."""
+"""From prepared images to batches, the same ones however many processes."""
 
 from __future__ import annotations
 
 import hashlib
-import operator
 import os
-from collections.abc import Callable, Iterator, Sized
-from numbers import Real
-from typing import Any, Protocol, SupportsIndex, cast
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from convzoo._checks import check_count
 from convzoo.datasets import LabelledImages
+from convzoo.datasets._prepared import Prepared
 from convzoo.errors import InputError
-
-
-class ImageData(Protocol):
-    """Any data set of (image, label) pairs: torch's and torchvision's, ours, a list.
-
-    An image is a PIL image or a uint8 tensor (C, H, W), to which the network's preset is applied,
-    or a float tensor that is the network's input already. A label is the index of a class; `fit`
-    with a loss of your own takes floats and tensors as well.
-    """
-
-    def __len__(self) -> int:
-        """How many pairs there are."""
-        ...
-
-    def __getitem__(self, index: int, /) -> object:
-        """The pair at `index`: (image, label)."""
-        ...
-
-
-ImageTransform = Callable[[Any], Tensor]
-"""What turns an image into a network's input, (C, H, W)."""
-
-
-class Prepared(Dataset["tuple[Tensor, int | Tensor]"]):
-    """A data set whose images have become a network's input.
-
-    Args:
-        name: The argument that the data came by, for messages.
-        data: The pairs.
-        given: The user's transform, applied to every image.
-        usual: The preset's transform, applied to raw images where the user gave none.
-        num_classes: Labels must be below it; None where it is not known.
-        any_target: Whether labels may be floats as well, for a loss of the user's own.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        data: ImageData,
-        given: ImageTransform | None,
-        usual: ImageTransform | None,
-        num_classes: int | None,
-        *,
-        any_target: bool = False,
-    ) -> None:
-        for method in ("__len__", "__getitem__"):
-            if isinstance(data, DataLoader) or not hasattr(data, method):
-                raise InputError(
-                    f"{name}: expected a data set with __len__ and __getitem__ that gives "
-                    f"(image, label) pairs, got {type(data).__name__}"
-                )
-        if len(data) == 0:
-            raise InputError(f"{name}: the data set is empty")
-        self.name = name
-        self.data = data
-        self.given = given
-        self.usual = usual
-        self.num_classes = num_classes
-        self.any_target = any_target
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
-        item = self.data[index]
-        if not isinstance(item, (tuple, list)) or len(item) != 2:
-            raise InputError(
-                f"{self.name}: expected (image, label) pairs, got {type(item).__name__} "
-                f"as item {index}"
-            )
-        image, label = item
-        if self.given is not None:
-            image = self.given(image)
-        elif not (isinstance(image, Tensor) and image.is_floating_point()):
-            if self.usual is None:
-                raise InputError(
-                    f"{self.name}: item {index} is a raw image ({type(image).__name__}) and the "
-                    "network has no preset to prepare it; pass train_transform and eval_transform"
-                )
-            image = self.usual(image)
-        return image, self._target(index, label)
-
-    def _target(self, index: int, label: object) -> int | Tensor:
-        """An index of a class as it is checked, or what the user's own loss compares with."""
-        if isinstance(label, Tensor) and label.ndim:
-            return label
-        number = label.item() if isinstance(label, Tensor) else label
-        if self.any_target and isinstance(number, Real) and not isinstance(number, SupportsIndex):
-            return torch.tensor(float(number))  # of the scores' type, not Python's double
-        if not isinstance(number, SupportsIndex):
-            raise InputError(
-                f"{self.name}: item {index} has label {number!r:.80}, expected the index of a "
-                "class, an integer"
-            )
-        found = operator.index(number)
-        if found < 0 or (self.num_classes is not None and found >= self.num_classes):
-            scored = "classes" if self.num_classes is None else f"{self.num_classes} classes"
-            last = "..." if self.num_classes is None else str(self.num_classes - 1)
-            raise InputError(
-                f"{self.name}: item {index} has label {found}, the network scores {scored} "
-                f"(0 to {last}); give it a new head with replace_head(net, num_classes)"
-            )
-        return found
 
 
 class EpochSampler(Sampler[int]):
@@ -156,16 +52,6 @@ class EpochSampler(Sampler[int]):
         self.epoch = epoch
 
 
-def usual_transform(net: nn.Module, *, train: bool) -> ImageTransform | None:
-    """What the network's own preset does to an image."""
-    from convzoo.presets import Preset
-
-    preset = getattr(net, "preset", None)
-    if not isinstance(preset, Preset):
-        return None
-    return preset.train() if train else preset.eval()
-
-
 def number_of_classes(net: nn.Module) -> int | None:
     """How many classes a network scores, where it says so."""
     number = getattr(net, "num_classes", None)
@@ -196,17 +82,45 @@ def fingerprint(data: object) -> str | None:
     return known.hexdigest()
 
 
+class LoaderEpochs:
+    """In place of an `EpochSampler` where the user's DataLoader draws the order.
+
+    Args:
+        loader: The DataLoader.
+        name: The argument it came by.
+        parts: Its batches that make a step, over all processes.
+    """
+
+    def __init__(self, loader: DataLoader[Any], name: str, parts: int) -> None:
+        try:
+            batches = len(loader)
+        except TypeError as error:
+            raise InputError(
+                f"{name}: expected a DataLoader that knows how many batches it has, over a data "
+                "set with __len__"
+            ) from error
+        self.steps = -(-batches // parts)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Nothing: `fit` seeds torch's generator, by which the DataLoader draws."""
+
+
 def eval_loader(
     data: Prepared, *, batch_size: int, num_workers: int, processes: int
 ) -> DataLoader[Any]:
-    """Batches in order, the last one as small as it comes."""
-    size = -(-min(batch_size, len(cast("Sized", data))) // processes) * processes
+    """Batches in order, the last one as small as it comes; or those of the user's own loader."""
+    if data.loader is not None:
+        return data.loader
+    size = -(-min(batch_size, len(data)) // processes) * processes
     num_workers = check_count("num_workers", num_workers, least=0)
     return DataLoader(data, batch_size=size, num_workers=num_workers)
 
 
 def train_loader(
-    data: Prepared, sampler: EpochSampler, *, batch_size: int, num_workers: int
+    data: Prepared, sampler: EpochSampler | LoaderEpochs, *, batch_size: int, num_workers: int
 ) -> DataLoader[Any]:
-    """Shuffled batches of one size."""
-    return DataLoader(data, batch_size=batch_size, sampler=sampler, num_workers=num_workers)
+    """Shuffled batches of one size; or those of the user's own loader."""
+    if data.loader is not None:
+        return data.loader
+    order = sampler if isinstance(sampler, EpochSampler) else None
+    return DataLoader(data, batch_size=batch_size, sampler=order, num_workers=num_workers)

@@ -8,27 +8,30 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from convzoo._checks import check_count, check_flags
 from convzoo._modes import check_network, kept_modes
-from convzoo.errors import InputError
-from convzoo.training._accelerator import MixedPrecision, accelerator
-from convzoo.training._data import (
+from convzoo.datasets._prepared import (
+    Columns,
     ImageData,
     ImageTransform,
     Prepared,
-    eval_loader,
-    number_of_classes,
+    Reader,
     usual_transform,
 )
+from convzoo.errors import InputError
+from convzoo.training._accelerator import MixedPrecision, accelerator
+from convzoo.training._data import eval_loader, number_of_classes
 from convzoo.training._records import Evaluation
 
 
 def evaluate(
     net: nn.Module,
-    data: ImageData,
+    data: ImageData | DataLoader[Any],
     *,
     batch_size: int = 128,
+    columns: Columns | None = None,
     transform: ImageTransform | None = None,
     labels: Sequence[str] | None = None,
     mixed_precision: MixedPrecision | None = None,
@@ -44,8 +47,12 @@ def evaluate(
     Args:
         net: Any module that maps images (B, C, H, W) to class scores (B, num_classes). It is moved
             to the device and put back into the mode it was in.
-        data: Pairs of image and class index; raw images go through the network's preset.
-        batch_size: Images scored at a time, over all processes.
+        data: Pairs of image and class index, or rows by name as Hugging Face's data sets have them;
+            raw images go through the network's preset. Or a DataLoader, whose batches are taken as
+            they come.
+        batch_size: Images scored at a time, over all processes; a DataLoader brings its own.
+        columns: Names of image and label in rows by name; None finds the usual ones (`image`,
+            `img`, `label`, `labels` and their kin).
         transform: What to do with every image instead of the preset's `eval()`.
         labels: The classes' names for the result; None takes the network's, else their indices.
         mixed_precision: `"bf16"` or `"fp16"` for the forward pass; None takes what
@@ -73,9 +80,9 @@ def evaluate(
     check_network(net)
     check_flags(cpu=cpu, progress=progress)
     batch_size = check_count("batch_size", batch_size)
-    prepared = Prepared(
-        "data", data, transform, usual_transform(net, train=False), number_of_classes(net)
-    )
+    usual = usual_transform(net, train=False)
+    reader = Reader("data", transform, usual, number_of_classes(net), columns=columns)
+    prepared = Prepared(data, reader)
     with accelerator(cpu=cpu, mixed_precision=mixed_precision) as acc, kept_modes(net):
         forward = vars(net).get("forward")
         # No gradients, hence no need of DistributedDataParallel around the network.

@@ -8,12 +8,22 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 
 from convzoo._checks import check_count, check_flags
 from convzoo._modes import check_network
+from convzoo.datasets._prepared import (
+    Columns,
+    ImageData,
+    ImageTransform,
+    Prepared,
+    Reader,
+    usual_transform,
+)
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.layers import DropBlock1d, DropBlock2d, DropBlock3d, DropBlockSchedule
 from convzoo.training._accelerator import (
@@ -25,14 +35,11 @@ from convzoo.training._accelerator import (
 )
 from convzoo.training._data import (
     EpochSampler,
-    ImageData,
-    ImageTransform,
-    Prepared,
+    LoaderEpochs,
     eval_loader,
     fingerprint,
     number_of_classes,
     train_loader,
-    usual_transform,
 )
 from convzoo.training._early_stopping import EarlyStopping
 from convzoo.training._evaluate import unwrap
@@ -52,11 +59,12 @@ from convzoo.training._sync_batch_norm import synchronised_batch_norm
 
 def fit(
     net: nn.Module,
-    train: ImageData,
-    val: ImageData | None = None,
+    train: ImageData | DataLoader[Any],
+    val: ImageData | DataLoader[Any] | None = None,
     *,
     epochs: int = 10,
     batch_size: int = 32,
+    columns: Columns | None = None,
     lr: float | None = None,
     head_lr: float | None = None,
     weight_decay: float | None = None,
@@ -96,12 +104,18 @@ def fit(
         net: Any module that maps images (B, C, H, W) to class scores (B, num_classes), or in
             training mode to a tuple of them, the main head's first. It is moved to the device,
             and left there in evaluation mode.
-        train: Pairs of image and class index. Raw images (PIL or uint8) go through the `train()`
-            transform of the network's preset, float tensors are taken as they are.
+        train: Pairs of image and class index, or rows by name as Hugging Face's data sets have
+            them. Raw images (PIL or uint8) go through the `train()` transform of the network's
+            preset, float tensors are taken as they are. Or a DataLoader, whose batches, order and
+            workers are taken as they come; it makes the batches that `gradient_accumulation` adds
+            up, in each process.
         val: Likewise, through the preset's `eval()` transform.
         epochs: Times to go through `train`.
         batch_size: Images an optimizer step, over all processes and accumulated parts; at most
-            `len(train)` are taken. What does not fill a last step is left out of that epoch.
+            `len(train)` are taken. What does not fill a last step is left out of that epoch. A
+            DataLoader brings its own.
+        columns: Names of image and label in rows by name; None finds the usual ones (`image`,
+            `img`, `label`, `labels` and their kin).
         lr: Highest learning rate; None is 1e-3, or 1e-2 for SGD.
         head_lr: The head's; None is `lr`.
         weight_decay: Not applied to biases and norms; None is 1e-2 for AdamW, 1e-4 for SGD, else 0.
@@ -190,19 +204,12 @@ def fit(
     seed = check_count("seed", seed, least=-(2**63), most=2**63 - 1)
     require_train_extra()
     classes = number_of_classes(net)
-    train_data = Prepared(
-        "train",
-        train,
-        train_transform,
-        usual_transform(net, train=True),
-        classes,
-        any_target=loss is not None,
-    )
-    val_data = (
-        None
-        if val is None
-        else Prepared("val", val, eval_transform, usual_transform(net, train=False), classes)
-    )
+    usual, any_target = usual_transform(net, train=True), loss is not None
+    reader = Reader("train", train_transform, usual, classes, any_target, columns)
+    train_data, val_data = Prepared(train, reader), None
+    if val is not None:
+        usual = usual_transform(net, train=False)
+        val_data = Prepared(val, Reader("val", eval_transform, usual, classes, columns=columns))
     if loss is None:
         loss = CrossEntropy(label_smoothing, getattr(net, "aux_weight", 0.3))
     elif label_smoothing:
@@ -216,7 +223,14 @@ def fit(
                 gradient_accumulation=gradient_accumulation,
             )
         )
-        batch_size = _batch_size(batch_size, len(train), gradient_accumulation, acc.num_processes)
+        sampler: EpochSampler | LoaderEpochs
+        if train_data.loader is not None:
+            parts = gradient_accumulation * acc.num_processes
+            sampler = LoaderEpochs(train_data.loader, "train", parts)
+        else:
+            images = len(train_data)
+            batch_size = _batch_size(batch_size, images, gradient_accumulation, acc.num_processes)
+            sampler = EpochSampler(images, batch_size, seed)
         if acc.num_processes > 1 and len(getattr(net, "hf_device_map", ())) > 1:
             raise InputError(
                 "net: it lies on several devices, which one process trains; this job has "
@@ -225,7 +239,6 @@ def fit(
         sharded = sharded_wanted(sharded, acc, optimizer)
         if sync_batch_norm:
             stack.enter_context(synchronised_batch_norm(net, acc.device, acc.num_processes))
-        sampler = EpochSampler(len(train), batch_size, seed)
         replica = ShardedReplica(net, acc.device, acc.num_processes) if sharded else Replica(net)
         made = make_optimizer(
             replica.trained, optimizer, lr=lr, head_lr=head_lr, weight_decay=weight_decay
@@ -302,8 +315,8 @@ def _settings(
     net: nn.Module,
     optimizer: Optimizer,
     *,
-    train: ImageData,
-    val: ImageData | None,
+    train: ImageData | DataLoader[Any],
+    val: ImageData | DataLoader[Any] | None,
     loss: Loss,
     **given: object,
 ) -> dict[str, object]:

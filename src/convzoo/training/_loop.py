@@ -17,7 +17,7 @@ from convzoo.errors import CheckpointError, ConvzooError
 from convzoo.layers import DropBlockSchedule
 from convzoo.training import _checkpoint
 from convzoo.training._accelerator import seed_all
-from convzoo.training._data import EpochSampler
+from convzoo.training._data import EpochSampler, LoaderEpochs
 from convzoo.training._early_stopping import EarlyStopping
 from convzoo.training._evaluate import main_scores, progress_bar, score
 from convzoo.training._processes import lost_processes_told
@@ -56,7 +56,7 @@ class Run:
     scheduler: LRScheduler
     loader: Any
     val_loader: Any
-    sampler: EpochSampler
+    sampler: EpochSampler | LoaderEpochs
     loss: Loss
     epochs: int
     seed: int

@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from convzoo._checks import check_count, check_number, check_tensor
 from convzoo._modes import evaluation, kept_modes
+from convzoo.datasets._prepared import Columns, ImageData, Prepared, Reader, usual_transform
 from convzoo.errors import InputError
 from convzoo.transfer._find_heads import find_heads, score_width, unwrap
 
 
 def cached_features(
     net: nn.Module,
-    data: Dataset[Any] | Iterable[tuple[Tensor, Tensor]],
+    data: ImageData | Iterable[Any],
     *,
     batch_size: int = 64,
+    columns: Columns | None = None,
 ) -> TensorDataset:
     """Run the backbone once over a data set and keep what reaches the head.
 
     With the backbone frozen, its features never change, and a head can be trained on them in
     seconds with [fit_head][convzoo.fit_head]. For the same reason there is no augmentation: each
-    image is seen once, as `data` gives it, so give it the evaluation transform.
+    image is seen once: raw images through the `eval()` transform of the network's preset, float
+    tensors as `data` gives them.
 
     Args:
         net: Any network with a linear head (or a 1 x 1 convolution after global pooling). It
             runs in evaluation mode, on the device it is on, and gets its modes back.
-        data: A data set of pairs (image (C, H, W), class number), or an iterable of batches
-            (images (B, C, H, W), class numbers (B,)) such as a `DataLoader`.
+        data: What [fit][convzoo.fit] takes: pairs of image and class number, or rows by name; or an
+            iterable of batches (images (B, C, H, W), class numbers (B,)) such as a `DataLoader`.
         batch_size: Images in one step, where `data` is a data set.
+        columns: Names of image and label in rows by name; None finds the usual ones (`image`,
+            `img`, `label`, `labels` and their kin).
 
     Returns:
         Features (N, D) and class numbers (N,), on the CPU, in the order of `data`.
 
     Raises:
-        InputError: There are no images, or the head does not get one vector an image.
+        InputError: There are no images, an item is none that can be read, or the head does not get
+            one vector an image.
 
     Examples:
         >>> import torch, convzoo
@@ -49,13 +55,11 @@ def cached_features(
         >>> convzoo.cached_features(net, data).tensors[0].shape
         torch.Size([4, 64])
     """
-    batch_size = check_count("batch_size", batch_size)
-    batches: Iterable[tuple[Tensor, Tensor]]
-    if isinstance(data, DataLoader) or not isinstance(data, Dataset):
-        batches = data
-    else:
-        batches = DataLoader(data, batch_size=batch_size)
     core = unwrap(net)
+    reader = Reader(
+        "data", None, usual_transform(core, train=False), any_target=True, columns=columns
+    )
+    batches = _batches(data, reader, check_count("batch_size", batch_size))
     head = core.get_submodule(find_heads(core)[0])
     device = next(core.parameters()).device
     caught: list[Tensor] = []
@@ -68,10 +72,7 @@ def cached_features(
     handle = head.register_forward_pre_hook(catch)
     try:
         with evaluation(core):
-            for batch in batches:
-                if not isinstance(batch, Sequence) or len(batch) != 2:
-                    raise InputError(f"data: expected pairs (images, classes), got {batch!r:.80}")
-                images, classes = batch
+            for images, classes in batches:
                 check_tensor("data: images", images)
                 caught.clear()
                 with torch.no_grad():
@@ -83,6 +84,23 @@ def cached_features(
     if not features:
         raise InputError("data: expected at least one image, got none")
     return TensorDataset(torch.cat(features), torch.cat(labels))
+
+
+def _batches(
+    data: ImageData | Iterable[Any], reader: Reader, batch_size: int
+) -> Iterable[tuple[Tensor, Tensor]]:
+    if isinstance(data, IterableDataset):
+        data = DataLoader(data, batch_size=batch_size)
+    if isinstance(data, Iterable) and (not hasattr(data, "__getitem__") or _lists_batches(data)):
+        return map(reader.batch, data)
+    return DataLoader(Prepared(cast("ImageData", data), reader), batch_size=batch_size)
+
+
+def _lists_batches(data: object) -> bool:
+    """Whether a list holds batches of images, (B, C, H, W), with their labels."""
+    first = data[0] if isinstance(data, (list, tuple)) and data else None
+    image = first[0] if isinstance(first, (list, tuple)) and first else None
+    return isinstance(image, Tensor) and image.ndim == 4
 
 
 def fit_head(

@@ -1,0 +1,207 @@
+"""Labelled images however people hold them, as a network's inputs and the targets to compare with.
+
+`fit`, `evaluate` and `cached_features` all read their data by this.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, Final, Protocol, SupportsIndex
+
+from torch import Tensor, nn, tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from convzoo.errors import InputError
+
+
+class ImageData(Protocol):
+    """Any data set of labelled images: torch's and torchvision's, ours, a list, Hugging Face's.
+
+    An item is a pair (image, label), or a row by name, of which `columns=` says which two are meant
+    where their names do not. An image is a PIL image or a uint8 tensor (C, H, W), to which the
+    network's preset is applied, or a float tensor that is the network's input already. A label is
+    the index of a class; `fit` with a loss of your own takes floats and tensors as well.
+    """
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        ...
+
+    def __getitem__(self, index: int, /) -> object:
+        """The item at `index`: (image, label), or a mapping that holds both."""
+        ...
+
+
+ImageTransform = Callable[[Any], Tensor]
+"""What turns an image into a network's input, (C, H, W)."""
+
+Columns = tuple[str, str]
+"""The names of the image and of the label in rows by name."""
+
+_USUAL_NAMES: Final = (
+    frozenset({"image", "img", "images", "pixel_values", "jpg", "png"}),
+    frozenset({"label", "labels", "target", "targets", "cls", "class"}),
+)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """From an item of somebody's data to a network's input and the target.
+
+    Attributes:
+        name: The argument that the data came by, for messages.
+        given: The user's transform, applied to every image.
+        usual: The preset's transform, applied to raw images where the user gave none.
+        num_classes: Labels must be below it; None where it is not known.
+        any_target: Whether labels may be floats as well, for a loss of the user's own.
+        columns: Names of image and label in rows by name; None means the usual ones.
+    """
+
+    name: str
+    given: ImageTransform | None
+    usual: ImageTransform | None
+    num_classes: int | None = None
+    any_target: bool = False
+    columns: Columns | None = None
+
+    def pair(self, item: object, what: str) -> tuple[Any, Any]:
+        """Image and label of an item, or of a batch of them; `what` names it for messages."""
+        if isinstance(item, Mapping):
+            image, label = self.columns or self._usual_columns(item)
+            if image not in item or label not in item:
+                raise InputError(
+                    f"columns: expected two of {', '.join(map(repr, item))}, got {self.columns!r}"
+                )
+            return item[image], item[label]
+        if not isinstance(item, (tuple, list)) or len(item) != 2:
+            raise InputError(
+                f"{self.name}: expected (image, label) pairs, got {type(item).__name__} as {what}; "
+                "rows by name will do as well"
+            )
+        if self.columns is not None:
+            raise InputError(f"columns: {self.name} has (image, label) pairs, got {self.columns!r}")
+        return item[0], item[1]
+
+    def _usual_columns(self, row: Mapping[Any, object]) -> Columns:
+        images, labels = ([key for key in row if key in names] for names in _USUAL_NAMES)
+        if len(images) != 1 or len(labels) != 1:
+            raise InputError(
+                f"{self.name}: rows have {', '.join(map(repr, row))}; name the image and the "
+                'label: columns=("image", "label")'
+            )
+        return images[0], labels[0]
+
+    def __call__(self, item: object, what: str) -> tuple[Tensor, int | Tensor]:
+        """The network's input (C, H, W), and the target."""
+        return self._read(*self.pair(item, what), what)
+
+    def _read(self, image: Any, label: object, what: str) -> tuple[Tensor, int | Tensor]:
+        if self.given is not None:
+            image = self.given(image)
+        elif not (isinstance(image, Tensor) and image.is_floating_point()):
+            if self.usual is None:
+                raise InputError(
+                    f"{self.name}: {what} is a raw image ({type(image).__name__}) and the "
+                    "network has no preset to prepare it; pass train_transform and eval_transform"
+                )
+            image = self.usual(image)
+        return image, self._target(what, label)
+
+    def batch(self, batch: object) -> tuple[Tensor, Tensor]:
+        """The same for a batch as a DataLoader gives it: inputs (B, C, H, W) and targets."""
+        images, labels = self.pair(batch, "a batch")
+        sizes = {len(part) if hasattr(part, "__len__") else None for part in (images, labels)}
+        if len(sizes) != 1 or None in sizes:
+            raise InputError(
+                f"{self.name}: expected batches of images (B, C, H, W) and labels (B,), got "
+                f"{type(images).__name__} and {type(labels).__name__}"
+            )
+        inputs, targets = default_collate(
+            [
+                self._read(image, label, f"item {i} of a batch")
+                for i, (image, label) in enumerate(zip(images, labels, strict=True))
+            ]
+        )
+        return inputs, targets
+
+    def _target(self, what: str, label: object) -> int | Tensor:
+        """An index of a class as it is checked, or what the user's own loss compares with."""
+        if isinstance(label, Tensor) and label.ndim:
+            return label
+        number = label.item() if isinstance(label, Tensor) else label
+        if self.any_target and isinstance(number, Real) and not isinstance(number, SupportsIndex):
+            return tensor(float(number))  # of the scores' type, not Python's double
+        if not isinstance(number, SupportsIndex):
+            raise InputError(
+                f"{self.name}: {what} has label {number!r:.80}, expected the index of a "
+                "class, an integer"
+            )
+        found = operator.index(number)
+        if found < 0 or (self.num_classes is not None and found >= self.num_classes):
+            scored = "classes" if self.num_classes is None else f"{self.num_classes} classes"
+            last = "..." if self.num_classes is None else str(self.num_classes - 1)
+            raise InputError(
+                f"{self.name}: {what} has label {found}, the network scores {scored} "
+                f"(0 to {last}); give it a new head with replace_head(net, num_classes)"
+            )
+        return found
+
+
+class Prepared(Dataset["tuple[Tensor, int | Tensor]"]):
+    """A data set whose images have become a network's input.
+
+    Args:
+        data: The items; or a DataLoader, whose batches are then taken as they come.
+        reader: What reads them.
+
+    Attributes:
+        loader: The DataLoader that was given, with the reader behind it; else None.
+    """
+
+    def __init__(self, data: ImageData | DataLoader[Any], reader: Reader) -> None:
+        self.loader: DataLoader[Any] | None = None
+        name, kind = reader.name, type(data).__name__
+        if isinstance(data, DataLoader):
+            # A copy, since the user's own loader is to give what it gave before.
+            self.loader = copy.copy(data)
+            self.loader._iterator = None
+            self.loader.collate_fn = functools.partial(_read_batch, reader, data.collate_fn)
+            return
+        if isinstance(data, Mapping):
+            raise InputError(f"{name}: expected one data set, got a {kind} of {list(data)}")
+        if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+            raise InputError(
+                f"{name}: expected a data set with __len__ and __getitem__ that gives (image, "
+                f"label) pairs or rows by name, or a DataLoader, got {kind}"
+            )
+        if len(data) == 0:
+            raise InputError(f"{name}: the data set is empty")
+        self.data = data
+        self.reader = reader
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
+        return self.reader(self.data[index], f"item {index}")
+
+
+def _read_batch(
+    reader: Reader, collate: Callable[[Any], object], samples: Any
+) -> tuple[Tensor, Tensor]:
+    return reader.batch(collate(samples))
+
+
+def usual_transform(net: nn.Module, *, train: bool) -> ImageTransform | None:
+    """What the network's own preset does to an image."""
+    from convzoo.presets import Preset
+
+    preset = getattr(net, "preset", None)
+    if not isinstance(preset, Preset):
+        return None
+    return preset.train() if train else preset.eval()
