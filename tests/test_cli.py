@@ -21,6 +21,9 @@ import processes
 from convzoo import datasets, training
 from convzoo.cli import command, main
 from convzoo.training import History
+from hub_server import Fault
+
+pytest_plugins = ["hub_fixtures"]
 
 QUICK = ["--model", "cifar_resnet20", "--weights", "none", "--head-epochs", "1", "--epochs", "1"]
 
@@ -444,6 +447,121 @@ def test_the_thin_commands(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
         "message": None,
         "dataset": None,
     }
+
+
+def test_every_command_prints_one_json_document(
+    few_digits, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convzoo.hub.push", lambda *args, **options: "a" * 40)
+    Image.new("L", (28, 28)).save(tmp_path / "a.png")
+    weights = "cifar_resnet20.fashion_mnist"
+    arguments = {
+        "evaluate": [str(tmp_path / "out")],
+        "fetch": [weights],
+        "finetune": quick(None, tmp_path / "out", "--no-baseline")[1:],
+        "info": ["lenet5"],
+        "models": ["lenet5*"],
+        "predict": [weights, str(tmp_path / "a.png")],
+        "push": [weights, "me/boats"],
+        "verify": [weights],
+    }
+    assert set(arguments) == set(command.commands)
+    found = {}
+    for name in ("finetune", *arguments):
+        assert "--json" in [opt for param in command.commands[name].params for opt in param.opts]
+        assert main([name, *arguments[name], "--json"]) == 0, name
+        found[name] = json.loads(capsys.readouterr().out)
+    assert found["finetune"]["out"] == str(tmp_path / "out")
+    assert found["finetune"]["kept"] in found["finetune"]["phases"]
+    assert found["fetch"][0]["status"] == found["verify"][0]["status"] == "ok"
+    assert found["info"]["parameters"] == found["models"][0]["parameters"] == 61706
+    assert found["info"]["layers"][0]["name"] == "conv1"
+    assert found["info"]["weights"] == found["models"][0]["weights"]
+    (row,) = found["models"][0]["weights"]
+    assert (row["tag"], row["licence"], row["bytes_exact"]) == ("fashion_mnist", "apache-2.0", True)
+    assert (
+        row["bytes"]
+        == (convzoo.weights.BUNDLED / "lenet5.fashion_mnist.safetensors").stat().st_size
+    )
+    assert found["push"]["address"] == f"hf-hub:me/boats@{'a' * 40}"
+
+
+def test_models_shows_what_chooses_between_weights(capsys) -> None:
+    assert main(["models", "resnet18"]) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.split() == ["resnet18", "ResNet", "2015", "11,689,512", "parameters"]
+    (line,) = [line for line in rest if "a1_in1k" in line]
+    # timm/resnet18.a1_in1k holds 46,807,446 bytes.
+    assert all(part in line for part in ("top-1 73.16 %", "licence apache-2.0", "about 47 MB"))
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_help_is_not_cut(width: int, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    for arguments in ([], *([name] for name in command.commands)):
+        assert main([*arguments, "--help"]) == 0
+        lines = capsys.readouterr().out.splitlines()[1:]  # the first is usage: COMMAND [ARGS]...
+        assert not [line for line in lines if line.endswith("...")]
+    for each in command.commands.values():
+        assert each.get_short_help_str(200).endswith(".")
+
+
+def test_untrained_networks_say_that_they_are(tmp_path: Path, capsys) -> None:
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+
+    def warning(net: convzoo.Classifier, **about: str) -> str:
+        convzoo.save(net, tmp_path / "net", **about)
+        assert main(["predict", str(tmp_path / "net"), str(tmp_path / "a.png"), "--json"]) == 0
+        said = capsys.readouterr()
+        assert len(json.loads(said.out)) == 1
+        return said.err
+
+    net = convzoo.cifar_resnet20(num_classes=2)
+    assert "Warning:" in warning(net, dataset="boats")
+    assert "never trained: its batch normalisation has seen no image" in warning(net)
+    net.train()(torch.rand(4, 3, 32, 32))
+    assert warning(net) == ""
+    lenet = convzoo.lenet5(num_classes=2)
+    assert "untrained, as far as its file says" in warning(lenet)
+    assert warning(lenet, dataset="boats") == ""
+    data = [(torch.rand(1, 28, 28), i % 2) for i in range(4)]
+    training.fit(lenet, data, epochs=1, batch_size=4, cpu=True)
+    assert warning(lenet) == ""
+    assert warning(convzoo.load("lenet5.fashion_mnist")) == ""
+
+
+def test_offline_failures_leave_nothing_behind(
+    hub, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hub.add("me/net", {"model.safetensors": bytes(5000)})
+    for fault in (Fault("HEAD", "", status=503), Fault("GET", "safetensors", reset=True)):
+        hub.order(fault)
+        for arguments in (
+            ["predict", "hf-hub:me/net", "a.png"],
+            ["fetch", "hf-hub:me/net"],
+            ["finetune", "--model", "hf-hub:me/net", "--out", "runs/boats"],
+            ["push", "hf-hub:me/net", "me/other"],
+        ):
+            assert main(arguments) == 2
+            assert capsys.readouterr().err.startswith("Error: ")
+        # A transfer that breaks off leaves the client's own lock and empty folders.
+        left = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert {path.suffix for path in left} <= ({".TAG", ".lock"} if fault.reset else set())
+        assert not (tmp_path / "runs").exists()
+        hub.repair()
+
+
+def test_info_does_not_wait_for_the_compiler() -> None:
+    code = """
+import sys
+from convzoo.cli import main
+for name in ("resnet50", "inception_v3", "alexnet_2012", "lenet5", "vgg11", "mlp"):
+    assert main(["info", name]) == 0
+print({"sympy", "torch._dynamo"} & set(sys.modules), file=sys.stderr)
+"""
+    done = processes.run([sys.executable, "-c", code])
+    assert done.stderr.strip() == "set()", done.stderr
 
 
 def test_verify_fails_on_a_corrupt_file(capsys, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,20 @@ def test_resnet18_in_numbers() -> None:
     assert sum(layer.multiply_adds for layer in table.layers) == table.multiply_adds
 
 
+@pytest.mark.parametrize(
+    "name", ["googlenet", "inception_v3", "lenet5_1998", "alexnet_2012", "cifar_preact110", "vgg11"]
+)
+def test_shapes_by_short_rules_are_torchs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = convzoo.create_model(name, device="meta")
+    table = convzoo.summary(net)
+    monkeypatch.setattr("convzoo._summary.quick_result", lambda func, args: None)
+    assert convzoo.summary(net) == table
+    larger = None if net.max_size else 231  # poolings that round up meet odd sizes
+    ours = convzoo.summary(net, larger)
+    monkeypatch.undo()
+    assert convzoo.summary(net, larger) == ours
+
+
 def test_receptive_fields_of_vgg16() -> None:
     with torch.device("meta"):
         net = torchvision.models.vgg16()

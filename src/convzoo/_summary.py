@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from convzoo._checks import check_count
 from convzoo._classifier import Classifier
+from convzoo._meta_shapes import quick_result
 from convzoo._modes import evaluation
 from convzoo.errors import InputError
 
@@ -127,7 +128,8 @@ def summary(net: nn.Module, input_size: int | tuple[int, int] | None = None) -> 
     height, width = _size(net, input_size)
     channels = _channels(net)
     meta = {
-        name: torch.empty_like(tensor, device="meta")
+        # Not empty_like, which on the meta device imports sympy: over a second.
+        name: torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
         for tensors in (net.named_parameters(), net.named_buffers())
         for name, tensor in tensors
     }
@@ -192,6 +194,11 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # Keyed by id, so keep the tensors alive: meta tensors cost nothing.
         self._fields: dict[int, tuple[Tensor, int | None, int | None]] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Nobody compiles this, and to be skipped takes the import of torch._dynamo: seconds.
+        return False
+
     def start(self, x: Tensor) -> None:
         self._fields[id(x)] = (x, 1, 1)
 
@@ -246,7 +253,9 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        result = quick_result(func, args)
+        if result is None:
+            result = func(*args, **(kwargs or {}))
         outputs = list(_tensors(result))
         work = _multiply_adds(func, args, outputs)
         self.total += work

@@ -43,8 +43,9 @@ def main(args: Sequence[str] | None = None) -> int:
     Examples:
         >>> from convzoo.cli import main
         >>> main(["models", "lenet*"])
-        lenet5       LeNet  1998  weights: fashion_mnist
-        lenet5_1998  LeNet  1998
+        lenet5       LeNet  1998         61,706 parameters
+          weights:  fashion_mnist  10 classes  top-1 91.18 %  licence apache-2.0  0.2 MB
+        lenet5_1998  LeNet  1998         60,000 parameters
         0
     """
     given = sys.argv[1:] if args is None else list(args)

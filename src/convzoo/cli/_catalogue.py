@@ -2,63 +2,115 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from convzoo.cli._console import columns, echo
+from convzoo.cli._console import JSON, columns, echo, print_json
+
+if TYPE_CHECKING:
+    from convzoo._contract import Contract
+    from convzoo.hub import CachedWeights
 
 
 @click.command()
 @click.argument("pattern", default="*")
-def models(pattern: str) -> None:
-    """List the networks whose name matches PATTERN, e.g. 'resnet*'."""
+@JSON
+def models(pattern: str, as_json: bool) -> None:
+    """List networks and their published weights.
+
+    PATTERN is a shell pattern of names, such as 'resnet*'. Of weights come the accuracy on their
+    labels' own test images, the licence and the size of the file.
+    """
     from convzoo.by_name import list_models
     from convzoo.errors import UnknownNameError
     from convzoo.registry import MODELS, model_info
-    from convzoo.weights import list_weights
 
     names = list_models(pattern)
     if not names:
         raise UnknownNameError("model", pattern, MODELS)
-    tags: dict[str, list[str]] = {}
-    for weights in list_weights():
-        model, _, tag = weights.partition(".")
-        tags.setdefault(model, []).append(tag)
-    rows = []
+    found: list[dict[str, Any]] = []
     for name in names:
-        known = model_info(name)
-        weights = f"weights: {' '.join(tags[name])}" if name in tags else ""
-        rows.append((name, known.family, str(known.paper.year), weights))
-    echo(columns(rows))
+        info = model_info(name)
+        net = info.builder(device="meta")
+        about = {"name": name, "family": info.family, "year": info.paper.year}
+        counted = {"parameters": sum(p.numel() for p in net.parameters())}
+        found.append({**about, **counted, "weights": _weights(name, net)})
+    if as_json:
+        print_json(found)
+        return
+    rows = [(m["name"], m["family"], str(m["year"]), f"{m['parameters']:>13,}") for m in found]
+    for line, model in zip(columns(rows).splitlines(), found, strict=True):
+        echo(f"{line} parameters")
+        if model["weights"]:
+            echo(columns([("", "weights:", *_weights_row(row)) for row in model["weights"]]))
 
 
 @click.command()
 @click.argument("name")
 @click.option("--size", type=click.IntRange(min=1), help="Side of the input image in pixels.")
-def info(name: str, size: int | None) -> None:
+@JSON
+def info(name: str, size: int | None, as_json: bool) -> None:
     """Show a network's paper, weights and layers.
 
     Layers come with output shape, parameters, multiply-adds and receptive field.
     """
+    from dataclasses import asdict
+
     from convzoo._summary import summary
     from convzoo.registry import model_info
-    from convzoo.weights import list_weights, weights_info
 
     known = model_info(name)
     net = known.builder(device="meta")
+    result, weights = summary(net, size), _weights(name, net)
+    if as_json:
+        about = {"paper": asdict(known.paper), "departs": known.departs, "weights": weights}
+        print_json({**asdict(result), **about})
+        return
     echo(f"{name} ({known.paper.year}): {known.paper.title}\n{known.paper.url}")
     if known.departs:
         echo(f"Departs from the paper: {known.departs}")
-    for full_name in list_weights(f"{name}.*"):
-        weights = weights_info(full_name)
-        top1 = "" if weights.top1 is None else f", top-1 {weights.top1:.2f} %"
-        licence = weights.licence or "none stated"
-        echo(f"weights {weights.tag}: {weights.num_classes} classes{top1}, licence {licence}")
-    echo(f"\n{summary(net, size)}")
+    for row in weights:
+        tag, *rest = filter(None, _weights_row(row))
+        echo(f"weights {tag}: {', '.join(rest)}")
+    echo(f"\n{result}")
+
+
+def _weights(model: str, net: Contract) -> list[dict[str, Any]]:
+    """What is known of a model's published weights, as JSON has it."""
+    from convzoo.weights import BUNDLED, list_weights, weights_info
+
+    found = []
+    for name in list_weights(f"{model}.*"):
+        info = weights_info(name)
+        size = (BUNDLED / info.file).stat().st_size if info.bundled else info.size
+        head = sum(p.numel() for p in net.get_submodule(net.head_path).parameters())
+        body = sum(p.numel() for p in net.parameters()) - head
+        # Published files hold float32, 4 bytes a number.
+        about = 4 * (body + head * info.num_classes // net.num_classes)
+        known = {key: getattr(info, key) for key in _SHOWN}
+        found.append({**known, "bytes": size or about, "bytes_exact": size is not None})
+    return found
+
+
+_SHOWN = ("tag", "num_classes", "top1", "top5", "licence", "repo")
+
+
+def _weights_row(weights: dict[str, Any]) -> tuple[str, ...]:
+    top1, about = weights["top1"], "" if weights["bytes_exact"] else "about "
+    return (
+        weights["tag"],
+        f"{weights['num_classes']} classes",
+        "" if top1 is None else f"top-1 {top1:.2f} %",
+        f"licence {weights['licence'] or 'none stated'}",
+        f"{about}{weights['bytes'] / 1e6:.{1 if weights['bytes'] < 1e7 else 0}f} MB",
+    )
 
 
 @click.command()
 @click.argument("names", nargs=-1, required=True)
-def fetch(names: tuple[str, ...]) -> None:
+@JSON
+def fetch(names: tuple[str, ...], as_json: bool) -> None:
     """Download weights into the cache and check them.
 
     NAMES are names of the catalogue such as resnet50.a1_in1k, patterns of them such as 'resnet*',
@@ -66,25 +118,39 @@ def fetch(names: tuple[str, ...]) -> None:
     """
     from convzoo import hub
 
-    for entry in hub.fetch(names):
+    entries = hub.fetch(names)
+    if as_json:
+        print_json([_entry(entry) for entry in entries])
+        return
+    for entry in entries:
         echo(f"{entry.name}: {entry.status}, {entry.path}")
 
 
 @click.command()
 @click.argument("names", nargs=-1)
-def verify(names: tuple[str, ...]) -> None:
-    """Hash cached weights again; without NAMES all that are there. A folder of save is a NAME, too.
+@JSON
+def verify(names: tuple[str, ...], as_json: bool) -> None:
+    """Hash weights again and compare.
 
-    The exit status is 2 if a file is not what was published, or is missing.
+    NAMES are as in fetch, or folders that save wrote; without them all weights are taken that are
+    in the cache. The exit status is 2 if a file is not what was published, or is missing.
     """
     from convzoo import hub
 
     entries = hub.verify(names)
-    for entry in entries:
-        echo(f"{entry.name}: {entry.status}")
+    if as_json:
+        print_json([_entry(entry) for entry in entries])
+    else:
+        for entry in entries:
+            echo(f"{entry.name}: {entry.status}")
     bad = [entry.name for entry in entries if entry.status != "ok"]
     if bad:
         raise click.ClickException(f"not as published: {', '.join(bad)}")
+
+
+def _entry(entry: CachedWeights) -> dict[str, str | None]:
+    path = None if entry.path is None else str(entry.path)
+    return {**entry._asdict(), "path": path}
 
 
 @click.command()
@@ -94,6 +160,7 @@ def verify(names: tuple[str, ...]) -> None:
 @click.option("--message", help="Of the commit.")
 @click.option("--licence", help="For the model card, as the Hub spells it, e.g. apache-2.0.")
 @click.option("--dataset", help="For the model card: what it was trained on.")
+@JSON
 def push(
     model: str,
     repo_id: str,
@@ -101,8 +168,12 @@ def push(
     message: str | None,
     licence: str | None,
     dataset: str | None,
+    as_json: bool,
 ) -> None:
-    """Put MODEL, a folder that finetune wrote, on the Hugging Face Hub as REPO_ID (owner/name)."""
+    """Put a network on the Hugging Face Hub.
+
+    MODEL is a folder that finetune or save wrote, REPO_ID is owner/name.
+    """
     from convzoo import by_name, hub
 
     commit = hub.push(
@@ -113,4 +184,8 @@ def push(
         licence=licence,
         dataset=dataset,
     )
-    echo(f"hf-hub:{repo_id}@{commit}")
+    address = f"hf-hub:{repo_id}@{commit}"
+    if as_json:
+        print_json({"repo_id": repo_id, "commit": commit, "address": address})
+    else:
+        echo(address)

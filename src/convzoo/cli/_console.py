@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -35,6 +36,14 @@ def echo(text: str, *, err: bool = False) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     plain = _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
     click.echo(plain.encode(encoding, "backslashreplace").decode(encoding), err=err)
+
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document, not text.")
+
+
+def print_json(value: object) -> None:
+    """Print the one JSON document of a command."""
+    echo(json.dumps(value, indent=2))
 
 
 def complain(text: str) -> None:

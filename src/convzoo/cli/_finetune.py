@@ -7,6 +7,7 @@ from typing import get_args
 
 import click
 
+from convzoo.cli._console import JSON
 from convzoo.cli._options import Augment, MixedPrecision, Optimizer, Options, Schedule
 from convzoo.cli._use import CPU, ON_ERROR
 
@@ -130,13 +131,14 @@ from convzoo.cli._use import CPU, ON_ERROR
 @click.option("--resume", is_flag=True, help="Go on from where an earlier run into --out stopped.")
 @CPU
 @click.option("--quiet", "-q", is_flag=True, help="Print errors and warnings only.")
+@JSON
 def finetune(**given: object) -> None:
-    """Give a pretrained network a new head and train it on the images in DATA.
+    """Fit a pretrained network to images of your own.
 
-    DATA is a folder with one subfolder a class, with or without train/val/test folders around
-    them; without it the bundled handwritten digits are taken. First the new head trains while the
-    rest is frozen, then the network. The epoch with the best validation accuracy of both phases is
-    kept.
+    They are in DATA, a folder with one subfolder a class, with or without train/val/test folders
+    around them; without it the bundled handwritten digits are taken. First a new head trains while
+    the rest is frozen, then the network. The epoch with the best validation accuracy of both phases
+    is kept.
 
     Ctrl-C keeps the best network so far. Runs on several processes under `torchrun` or
     `accelerate launch` as well: `torchrun --nproc-per-node 2 -m convzoo finetune ...`.

@@ -46,3 +46,4 @@ class Options:
     resume: bool
     cpu: bool
     quiet: bool
+    as_json: bool

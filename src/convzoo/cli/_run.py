@@ -15,7 +15,15 @@ from torch import Tensor
 from convzoo import by_name, datasets, hub, transfer, weights
 from convzoo._checks import check_count
 from convzoo._classifier import Classifier
-from convzoo.cli._console import bars_wanted, checking, columns, is_main_process, speaker, warn
+from convzoo.cli._console import (
+    bars_wanted,
+    checking,
+    columns,
+    is_main_process,
+    print_json,
+    speaker,
+    warn,
+)
 from convzoo.cli._errors import INTERRUPTED, Stop
 from convzoo.cli._options import Options
 from convzoo.cli._out import CHECKPOINT, HISTORY, output_folder
@@ -69,7 +77,7 @@ class _Job:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.say = speaker(options.quiet)
+        self.say = speaker(options.quiet or options.as_json)
         self.bars = bars_wanted(options.quiet)
         # Said before the training; after it would be a poor time to fail.
         self.pictures = find_spec("matplotlib") is not None
@@ -299,6 +307,8 @@ class _Job:
         }
         # Before the pictures: by it the next run knows them.
         (options.out / HISTORY).write_text(json.dumps(records, indent=2) + "\n", "utf-8")
+        if options.as_json:
+            print_json({"out": str(options.out), **records})
         if self.pictures:
             learning_curve(self.histories, options.out / "learning_curve.png", phases=phases)
             if result is not None:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from convzoo.cli._console import (
+    JSON,
     bars_wanted,
     checking,
     columns,
     complain,
     echo,
     is_main_process,
+    print_json,
     warn,
 )
 from convzoo.cli._errors import FAILED, SOME_FAILED, Stop
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from convzoo.datasets import LabelledImages
     from convzoo.inference import Prediction
 
@@ -37,7 +40,7 @@ CPU = click.option("--cpu", is_flag=True, help="Stay on the CPU where there is a
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--top-k", type=click.IntRange(min=1), default=5, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@JSON
 @click.option(
     "--on-error",
     type=click.Choice(["raise", "skip"]),
@@ -64,6 +67,8 @@ def predict(
     from convzoo.presets import load_image
 
     predictor = Predictor(model, device=_device(cpu), top_k=top_k)
+    if (untrained := _untrained(predictor.net)) is not None:
+        warn(f"{model}: {untrained}")
     found: list[tuple[str, tuple[Prediction, ...]]] = []
     failed = False
     for path in _expand(images):
@@ -87,7 +92,7 @@ def predict(
             {"image": name, "predictions": [vars(prediction) for prediction in predictions]}
             for name, predictions in found
         ]
-        echo(json.dumps(listed, indent=2))
+        print_json(listed)
     if failed:
         raise Stop(SOME_FAILED if found else FAILED)
 
@@ -102,7 +107,7 @@ def predict(
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=128, show_default=True)
 @click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@JSON
 @click.option(
     "--confusion",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -146,7 +151,10 @@ def evaluate(
         from convzoo.visualize import confusion_matrix
 
         confusion_matrix(result, confusion)
-    echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        echo(str(result))
 
 
 def _data(
@@ -185,6 +193,20 @@ def _data(
             f"has {num_classes}"
         )
     return images
+
+
+def _untrained(net: nn.Module) -> str | None:
+    """What shows that a network's scores are those of chance, where something does."""
+    from torch.nn.modules.batchnorm import _NormBase
+
+    means = [m.running_mean for m in net.modules() if isinstance(m, _NormBase)]
+    if tracked := [mean for mean in means if mean is not None]:
+        seen = any(bool(mean.count_nonzero()) for mean in tracked)
+        return None if seen else "never trained: its batch normalisation has seen no image"
+    known = {"base", "dataset", "metrics", "repo", "trained", "weights"}
+    if known & set(getattr(net, "provenance", known)):
+        return None
+    return "untrained, as far as its file says (save takes dataset= and metrics=)"
 
 
 def _device(cpu: bool) -> str | None:

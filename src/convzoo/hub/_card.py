@@ -68,6 +68,7 @@ def provenance(net: Contract, info: CardInfo) -> dict[str, object]:
         "licence": info.licence or net.provenance.get("licence"),
         "dataset": info.dataset,
         "metrics": {name: float(value) for name, value in info.metrics.items()},
+        "trained": net.provenance.get("trained"),
         "versions": {"convzoo": version("convzoo"), "torch": torch.__version__},
     }
     return {key: value for key, value in kept.items() if value}

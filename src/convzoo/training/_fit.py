@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from convzoo._checks import check_count, check_flags
+from convzoo._classifier import Classifier
 from convzoo._modes import check_network
 from convzoo.datasets._prepared import (
     Columns,
@@ -239,6 +240,8 @@ def fit(
         sharded = sharded_wanted(sharded, acc, optimizer)
         if sync_batch_norm:
             stack.enter_context(synchronised_batch_norm(net, acc.device, acc.num_processes))
+        if isinstance(net, Classifier):  # and its file will say so
+            net.provenance = {**net.provenance, "trained": True}
         replica = ShardedReplica(net, acc.device, acc.num_processes) if sharded else Replica(net)
         made = make_optimizer(
             replica.trained, optimizer, lr=lr, head_lr=head_lr, weight_decay=weight_decay
