@@ -4,6 +4,7 @@ from typing import Literal, assert_type
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 import convzoo
 
@@ -73,3 +74,18 @@ def what_is_refused(kind: Literal["small"]) -> None:
     convzoo.resnet18(stem="tiny")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     convzoo.resnet18(in_chanels=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     convzoo.vgg16(grid="7")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def at_home_elsewhere(
+    net: convzoo.ResNet, rows: list[dict[str, object]], loader: DataLoader[tuple[Tensor, Tensor]]
+) -> None:
+    assert_type(net.save_pretrained("net", push_to_hub=True, repo_id="me/net"), str | None)
+    assert_type(net.push_to_hub("me/net", commit_message="One", create_pr=True), str)
+    assert_type(
+        convzoo.ResNet.from_pretrained("me/net", cache_dir="cache", local_files_only=True),
+        convzoo.ResNet,
+    )
+    assert_type(convzoo.integrations.timm.register(), list[str])
+    assert_type(convzoo.freeze(net, ["layer1", "layer2"]), convzoo.ResNet)
+    assert_type(convzoo.evaluate(net, rows, columns=("img", "kind")), convzoo.Evaluation)
+    assert_type(convzoo.evaluate(net, loader), convzoo.Evaluation)
