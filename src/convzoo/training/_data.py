@@ -88,7 +88,7 @@ class LoaderEpochs:
     Args:
         loader: The DataLoader.
         name: The argument it came by.
-        parts: Its batches that make a step, over all processes.
+        parts: Its batches that make a step.
     """
 
     def __init__(self, loader: DataLoader[Any], name: str, parts: int) -> None:
@@ -110,17 +110,32 @@ def eval_loader(
 ) -> DataLoader[Any]:
     """Batches in order, the last one as small as it comes; or those of the user's own loader."""
     if data.loader is not None:
-        return data.loader
+        return _shared_out(data.loader, processes)
     size = -(-min(batch_size, len(data)) // processes) * processes
     num_workers = check_count("num_workers", num_workers, least=0)
     return DataLoader(data, batch_size=size, num_workers=num_workers)
 
 
 def train_loader(
-    data: Prepared, sampler: EpochSampler | LoaderEpochs, *, batch_size: int, num_workers: int
+    data: Prepared,
+    sampler: EpochSampler | LoaderEpochs,
+    *,
+    batch_size: int,
+    num_workers: int,
+    processes: int,
 ) -> DataLoader[Any]:
     """Shuffled batches of one size; or those of the user's own loader."""
     if data.loader is not None:
-        return data.loader
+        return _shared_out(data.loader, processes)
     order = sampler if isinstance(sampler, EpochSampler) else None
     return DataLoader(data, batch_size=batch_size, sampler=order, num_workers=num_workers)
+
+
+def _shared_out(loader: DataLoader[Any], processes: int) -> DataLoader[Any]:
+    """The user's own loader, if each of its batches can be cut evenly among the processes."""
+    if processes > 1 and (loader.batch_size is None or loader.batch_size % processes):
+        raise InputError(
+            f"batch_size: expected a DataLoader whose batch_size is a multiple of {processes}, the "
+            f"number of processes, got {loader.batch_size}"
+        )
+    return loader

@@ -108,8 +108,8 @@ def fit(
         train: Pairs of image and class index, or rows by name as Hugging Face's data sets have
             them. Raw images (PIL or uint8) go through the `train()` transform of the network's
             preset, float tensors are taken as they are. Or a DataLoader, whose batches, order and
-            workers are taken as they come; it makes the batches that `gradient_accumulation` adds
-            up, in each process.
+            workers are taken as they come. Each batch is shared out among the processes;
+            `gradient_accumulation` is how many of them make a step.
         val: Likewise, through the preset's `eval()` transform.
         epochs: Times to go through `train`.
         batch_size: Images an optimizer step, over all processes and accumulated parts; at most
@@ -226,8 +226,7 @@ def fit(
         )
         sampler: EpochSampler | LoaderEpochs
         if train_data.loader is not None:
-            parts = gradient_accumulation * acc.num_processes
-            sampler = LoaderEpochs(train_data.loader, "train", parts)
+            sampler = LoaderEpochs(train_data.loader, "train", gradient_accumulation)
         else:
             images = len(train_data)
             batch_size = _batch_size(batch_size, images, gradient_accumulation, acc.num_processes)
@@ -257,6 +256,7 @@ def fit(
                 sampler,
                 batch_size=batch_size // gradient_accumulation,
                 num_workers=num_workers,
+                processes=acc.num_processes,
             ),
         )
         run = Run(
