@@ -28,7 +28,8 @@ class BuildOptions(TypedDict, total=False):
     """Arguments that every builder takes besides `weights`."""
 
     num_classes: int | None
-    """Classes to score; None means as the weights have, without weights the paper's number."""
+    """Classes to score; None means as the weights have, without weights the paper's number. 0
+    leaves the head away: `forward` returns what its last layer would get."""
     in_channels: int | None
     """Channels of the input image; None means as the weights have, else the paper's number."""
     device: torch.device | str | None
@@ -62,8 +63,8 @@ def place(options: Mapping[str, Any]) -> Place:
         InputError: A number is out of range, or there is no such device.
     """
     num_classes, in_channels = (
-        None if options.get(name) is None else check_count(name, options[name])
-        for name in ("num_classes", "in_channels")
+        None if options.get(name) is None else check_count(name, options[name], least=least)
+        for name, least in (("num_classes", 0), ("in_channels", 1))
     )
     given = options.get("device")
     try:
@@ -145,7 +146,7 @@ def empty(
     Args:
         info: The builder's entry.
         own: Its `own_options`.
-        num_classes: Classes; None means the paper's.
+        num_classes: Classes; None means the paper's, 0 no head.
         in_channels: Channels; None means the paper's.
 
     Returns:
@@ -153,6 +154,8 @@ def empty(
     """
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     given = {key: value for key, value in sizes.items() if value is not None}
+    if num_classes == 0:
+        del given["num_classes"]  # the layer that is taken away below
     network, options = info.network, dict(own)
     if options.pop("aux_heads", False) and info.with_aux is not None:
         network = info.with_aux
@@ -165,6 +168,9 @@ def empty(
         for key, value in own.items()
         if (key, value) != ("aux_heads", False)
     }
+    if num_classes == 0:
+        with OnMeta():
+            net.reset_head(0)
     net.preset = network.preset_for(info.preset, {**info.settings, **options}).for_channels(
         net.in_channels
     )

@@ -7,10 +7,10 @@ from typing import Self
 
 import torch
 
-from convzoo._contract import Contract
+from convzoo._idioms import Idioms
 
 
-class Classifier(Contract):
+class Classifier(Idioms):
     """A convolutional network that scores the classes of an image.
 
     Subclasses set `head_path`, `in_channels`, `num_features`, `min_size` and `stages`, and

@@ -43,6 +43,8 @@ def construct(builder: Callable[..., C], weights: str | None, options: Mapping[s
         raise InputError(
             f"pretrained: {info.name} takes weights= instead; " + _weights_hint(info.name)
         )
+    if options.get("num_classes") == 0 and options.get("aux_heads"):
+        raise InputError("aux_heads: num_classes=0 leaves them nothing to score; leave it out")
     if weights is None:
         net = fresh(info, options)
     else:

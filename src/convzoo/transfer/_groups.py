@@ -11,9 +11,9 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from convzoo._checks import check_number
 from convzoo._classifier import Classifier
+from convzoo._stages import auxiliary, blocks_by_stage, inside
 from convzoo.errors import InputError
-from convzoo.transfer._find_heads import find_heads, inside, unwrap
-from convzoo.transfer._stages import auxiliary, blocks_by_stage
+from convzoo.transfer._find_heads import find_heads, unwrap
 
 _NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 _NORM_NAME = re.compile(r"Norm(Act)?(\dd)?$", re.IGNORECASE)

@@ -206,11 +206,10 @@ class ResNet(Classifier):
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, num_features, H / 32, W / 32) with the usual stem."""
         self._check_input(x)
-        x = self.relu(self.bn1(self.conv1(x)))  # (B, widths[0], H / 2, W / 2)
-        if self.stages[0].module == "maxpool":
-            x = self.maxpool(x)  # (B, widths[0], H / 4, W / 4)
+        pool = self.maxpool if self.stages[0].module == "maxpool" else None
+        x = self._run(x, self.conv1, self.bn1, self.relu, pool)  # (B, widths[0], H / 4, W / 4)
         for stage in self.stages[1:]:  # H / 4, H / 8, H / 16, H / 32
-            x = getattr(self, stage.module)(x)  # torch 2.6 exports this, not get_submodule
+            x = self._run(x, getattr(self, stage.module))  # torch 2.6 exports no get_submodule
         return x
 
     def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:

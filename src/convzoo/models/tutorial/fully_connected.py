@@ -155,8 +155,7 @@ class MLP(SmallNetwork):
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> the last hidden layer, (B, hidden[-1], 1, 1)."""
         self._check_input(x)
-        out: Tensor = self.hidden(x)
-        return out
+        return self._run(x, self.hidden)
 
     def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
         """(B, hidden[-1], 1, 1) -> class scores (B, num_classes), or (B, hidden[-1])."""

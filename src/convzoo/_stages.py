@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convzoo._classifier import Classifier
-from convzoo.transfer._find_heads import inside
+from convzoo._contract import Contract
 
 
-def blocks_by_stage(net: Classifier, order: Sequence[str], rest: str) -> dict[str, str]:
+def inside(path: str, part: str) -> bool:
+    """Whether `path` is the module at `part` or lies in it."""
+    return not part or path == part or path.startswith(part + ".")
+
+
+def blocks_by_stage(net: Contract, order: Sequence[str], rest: str) -> dict[str, str]:
     """The stage that each module counts with.
 
     A stage's own module is where its feature map can be read, often an activation or a pooling.
@@ -50,7 +54,7 @@ def auxiliary(heads: Sequence[str]) -> set[str]:
     return {head.partition(".")[0] for head in heads[1:]} - {heads[0].partition(".")[0]}
 
 
-def stage_paths(net: Classifier, name: str) -> tuple[str, ...]:
+def stage_paths(net: Contract, name: str) -> tuple[str, ...]:
     """Paths of the modules that lie in a stage with everything in them.
 
     Args:
