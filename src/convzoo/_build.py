@@ -6,12 +6,10 @@ here, once, for all of them.
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any, TypedDict
 
 import torch
@@ -20,7 +18,6 @@ from convzoo._checks import check_count
 from convzoo._contract import Contract
 from convzoo._meta_device import OnMeta
 from convzoo.errors import InputError, UnknownNameError
-from convzoo.layers import DropBlockConfig
 from convzoo.registry import ModelInfo
 
 
@@ -34,6 +31,8 @@ class BuildOptions(TypedDict, total=False):
     """Channels of the input image; None means as the weights have, else the paper's number."""
     device: torch.device | str | None
     """Where the parameters live; None means torch's default device."""
+    pretrained: bool | None
+    """fastai's spelling: True is `weights="default"`, False and None are fresh weights."""
 
 
 class Place(typing.NamedTuple):
@@ -162,12 +161,9 @@ def empty(
     with OnMeta():
         net: Contract = network(**{**info.settings, **options, **given})
     net.architecture = info.name
-    # As JSON would hold them, for saving; constructors take a record's fields in its place.
-    net.options = {
-        key: asdict(value) if isinstance(value, DropBlockConfig) else copy.deepcopy(value)
-        for key, value in own.items()
-        if (key, value) != ("aux_heads", False)
-    }
+    net.options = network.kept_options(
+        {key: value for key, value in own.items() if (key, value) != ("aux_heads", False)}
+    )
     if num_classes == 0:
         with OnMeta():
             net.reset_head(0)

@@ -60,11 +60,12 @@ def _checkpointed(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
 @contextmanager
 def _held(norms: Sequence[_BatchNorm]) -> Iterator[None]:
     """Let batch normalisation compute what it did in the first pass, and count nothing twice."""
-    counting = [norm for norm in norms if norm.training and norm.track_running_stats]
-    for norm in counting:
-        norm.track_running_stats = False  # in training it decides nothing but the counting
+    counted = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm, _, _ in counted:
+        norm.momentum = 0.0  # none of the new statistics, and as many tensors for the gradient
+        norm.num_batches_tracked = None
     try:
         yield
     finally:
-        for norm in counting:
-            norm.track_running_stats = True
+        for norm, momentum, batches in counted:
+            norm.momentum, norm.num_batches_tracked = momentum, batches

@@ -7,8 +7,10 @@ of the Hub: [Classifier][convzoo.Classifier] adds how a network is kept and fetc
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
@@ -120,6 +122,23 @@ class Contract(nn.Module, ABC):
         """
         del options
         return preset
+
+    @classmethod
+    def kept_options(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of a builder as `save` keeps them: what JSON holds.
+
+        Args:
+            options: What the builder was given.
+
+        Returns:
+            The same, a record as the mapping of its fields; constructors take that as well.
+        """
+        return {
+            key: asdict(value)
+            if is_dataclass(value) and not isinstance(value, type)
+            else copy.deepcopy(value)
+            for key, value in options.items()
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, in_channels, H, W) -> class scores (B, num_classes)."""

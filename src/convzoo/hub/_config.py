@@ -203,6 +203,7 @@ def options_as_loaded(net: Contract) -> dict[str, object]:
             raise InputError(
                 f"net: its option {key}={value!r:.80} cannot go through JSON unchanged; "
                 "use numbers, strings, tuples of them, or mappings by string"
+                + ("; a layer by its name, such as 'group_norm'" * callable(value))
             )
     return found
 
@@ -223,7 +224,11 @@ def timm_preset(published: Mapping[str, Any]) -> Preset | None:
     mean, std = published.get("mean"), published.get("std")
     if size is None or mean is None or std is None:
         return None
-    if not isinstance(size, list) or len(size) != 3 or not all(type(n) is int for n in size):
+    if (
+        not isinstance(size, (list, tuple))
+        or len(size) != 3
+        or not all(type(n) is int for n in size)
+    ):
         raise WeightsError(f"expected input_size [channels, height, width], got {size!r:.80}")
     crop_pct = published.get("test_crop_pct") or published.get("crop_pct") or 0.875
     if not isinstance(crop_pct, (int, float)) or not 0.1 <= crop_pct <= 2:

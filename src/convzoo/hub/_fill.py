@@ -129,6 +129,9 @@ def _fresh_keys(
     fresh = {key for key in needed if key.endswith(".num_batches_tracked")}
     if fresh & entries.keys():  # files of old have none, and evaluation needs none
         fresh = set()
+    for key in [key for key in entries if key.endswith(".num_batches_tracked")]:
+        if key not in needed:  # frozen batch normalisation counts none
+            del entries[key]
     fresh |= {key for key, slot in needed.items() if slot.fixed}
     if source.config.num_classes == 0:
         heads = tuple(f"{path}." for path in net.head_paths())
