@@ -24,6 +24,10 @@ from convzoo.presets import Preset
 class Idioms(Contract):
     """A network with the methods that timm's networks have."""
 
+    @overload
+    def get_classifier(self, name_only: Literal[False] = False) -> nn.Module: ...
+    @overload
+    def get_classifier(self, name_only: Literal[True]) -> str: ...
     def get_classifier(self, name_only: bool = False) -> nn.Module | str:
         """The head's last layer, as in timm.
 

@@ -142,7 +142,7 @@ class MLP(SmallNetwork):
         self.hidden: nn.Sequential = nn.Sequential(
             nn.Flatten(),
             *linear_stack(sizes, activation, inplace),
-            nn.Unflatten(1, (sizes[-1], 1, 1)),  # one "pixel" that has seen the whole image
+            nn.Unflatten(1, (-1, 1, 1)),  # one "pixel" that has seen the whole image
         )
         self.fc: nn.Linear = nn.Linear(sizes[-1], num_classes)
         self.in_channels = in_channels
