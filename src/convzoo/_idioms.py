@@ -12,11 +12,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, overload
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from convzoo._checks import check_choice, check_count
 from convzoo._contract import Contract
-from convzoo._stages import blocks_by_stage, inside
+from convzoo._stages import blocks_by_stage, inside, is_norm
 from convzoo.errors import InputError
 from convzoo.presets import Preset
 
@@ -168,8 +167,7 @@ class Idioms(Contract):
         for path, module in _blocks(self):
             if path.partition(".")[0] in beside or inside(self.head_path, path):
                 continue
-            alone = all(isinstance(m, _NormBase) for m in module.modules())
-            if not name or not alone:  # a norm counts with the block before it
+            if not name or not is_norm(module):  # a norm counts with the block before it
                 name = stage_of[path] if coarse else path
             groups.setdefault(name, []).append(path)
         return {name: rf"^(?:{'|'.join(map(re.escape, g))})\." for name, g in groups.items()}

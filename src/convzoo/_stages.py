@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
 from convzoo._contract import Contract
+
+_NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+_NORM_NAME = re.compile(r"Norm(Act)?(\dd)?$", re.IGNORECASE)
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Whether a layer normalises: torch's, or by its name timm's and torchvision's."""
+    return isinstance(module, _NORMS) or bool(_NORM_NAME.search(type(module).__name__))
 
 
 def inside(path: str, part: str) -> bool:

@@ -30,13 +30,15 @@ from convzoo.errors import InputError, UnknownNameError
 from convzoo.layers import DropBlockConfig
 from convzoo.models.resnet.blocks import (
     Bottleneck,
-    NormFactory,
-    NormLayer,
     PlainBlock,
     PreActBottleneck,
     ResidualBlock,
     Shortcut,
     StrideIn,
+)
+from convzoo.models.resnet.norms import (
+    NormFactory,
+    NormLayer,
     norm_factory,
     norm_name,
     reset_norm,
