@@ -1,4 +1,4 @@
-"""The ResNet family: `blocks`, what `norms` stand in them, the `network` made of them, and its `builders`."""
+"""The ResNet family: `norms` and `blocks`, the `network` made of them, and its `builders`."""
 
 from convzoo.models.resnet.blocks import *
 from convzoo.models.resnet.builders import *
