@@ -123,9 +123,9 @@ def weights_info(name: str) -> WeightsInfo:
         >>> convzoo.weights_info("resnet50.default").tag
         'a1_in1k'
     """
-    info = find_weights(None, name)
+    info = find_weights(None, str(name))
     if info is None:
-        raise UnknownNameError("weights", name, _rows())
+        raise UnknownNameError("weights", str(name), _rows())
     return info
 
 
