@@ -1,13 +1,15 @@
 """A longer fuzz of what reads untrusted files, guided by coverage (needs `pip install atheris`).
 
-python benchmarks/fuzz_files.py [config|header] [libFuzzer options, e.g. -max_total_time=600]
+python benchmarks/fuzz_files.py [config|says|header] [libFuzzer options, e.g. -max_total_time=600]
 
-`config` feeds config.json, `header` the header of a safetensors file, each of a small saved
-network. Anything but a ConvzooError is a finding: libFuzzer stops and keeps the input.
+`config` feeds config.json of a small saved network, as folders of before had it, `says` what its
+weights file says of itself, `header` that file's whole header. Anything but a ConvzooError is a
+finding: libFuzzer stops and keeps the input.
 """
 
 from __future__ import annotations
 
+import json
 import struct
 import sys
 import tempfile
@@ -28,12 +30,17 @@ def target(what: str, folder: Path) -> Callable[[bytes], None]:
     data = weights.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     tensors = data[8 + length :]
+    header = json.loads(data[8 : 8 + length])
+    plain = json.dumps({**header, "__metadata__": {}}).encode()
 
     def run(fuzzed: bytes) -> None:
         if what == "config":
             (folder / "config.json").write_bytes(fuzzed)
-        else:
-            weights.write_bytes(struct.pack("<Q", len(fuzzed)) + fuzzed + tensors)
+            fuzzed = plain
+        elif what == "says":
+            text = fuzzed.decode("utf-8", "replace")
+            fuzzed = json.dumps({**header, "__metadata__": {"convzoo": text}}).encode()
+        weights.write_bytes(struct.pack("<Q", len(fuzzed)) + fuzzed + tensors)
         try:
             load(folder)
         except ConvzooError:
@@ -51,7 +58,7 @@ def main() -> None:
         corpus.mkdir()
         data = (folder / "model.safetensors").read_bytes()
         (length,) = struct.unpack("<Q", data[:8])
-        seed = (folder / "config.json").read_bytes() if what == "config" else data[8 : 8 + length]
+        seed = (folder / "config.json").read_bytes() if what != "header" else data[8 : 8 + length]
         (corpus / "seed").write_bytes(seed)
         atheris.Setup([*sys.argv, str(corpus)], target(what, folder))
         atheris.Fuzz()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
+import typing
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,14 +15,16 @@ from PIL import Image
 from torch import Tensor, nn
 
 import convzoo
-from convzoo import datasets, training, transfer
-from convzoo.errors import ConvzooError
-from convzoo.registry import MODELS
+from convzoo import datasets, layers, models, presets, training, transfer
+from convzoo.errors import ConvzooError, InputError
+from convzoo.registry import MODELS, ModelInfo
 
 # By a word of the argument's annotation, the first that fits.
 NONSENSE: dict[str, list[object]] = {
+    "Mapping": [3, "abc", [1], {"no such": 1}, {3: object()}, object()],
     "Literal": ["never", "", 3, [], object()],
-    "Sequence": ["abc", 3, [object()], object()],
+    "Sequence": ["abc", 3, [object()], [-1], [1.5, 2.5], object()],
+    "tuple": ["abc", 3, (), (object(),), (-1, 0), object()],
     "ImageData": [3, [], [1], [(1, 2)], object()],
     "Module": [3, "", nn.Identity(), object()],
     "device": ["gpu", "", 1.5, object()],
@@ -81,7 +85,11 @@ CALLS: dict[str, Callable[[], dict[str, object]]] = {
     "load": lambda: {"source": "lenet5.fashion_mnist"},
     "load_image": lambda: {"path": "photos/dark/0.png"},
     "map_labels": lambda: {"source": ["a"], "target": ["a", "b"]},
-    "mc_dropout": lambda: {"net": tiny(), "x": torch.rand(1, 1, 28, 28), "samples": 2},
+    "mc_dropout": lambda: {
+        "net": convzoo.cifar_resnet20(dropout=0.5),
+        "x": torch.rand(1, 3, 32, 32),
+        "samples": 2,
+    },
     "model_info": lambda: {"name": "lenet5"},
     "param_groups": lambda: {"net": small(), "lr": 0.1},
     "remove_drop_connect": lambda: {"net": convzoo.apply_drop_connect(small())},
@@ -94,52 +102,230 @@ CALLS: dict[str, Callable[[], dict[str, object]]] = {
     "verify": lambda: {"names": "lenet5.fashion_mnist"},
     "weights_info": lambda: {"name": "lenet5.fashion_mnist"},
 }
+CALLS |= {
+    "DropBlock1d": dict,
+    "DropBlock2d": dict,
+    "DropBlock3d": dict,
+    "DropBlockConfig": dict,
+    "DropBlockSchedule": lambda: {"net": layers.DropBlock2d(), "total_steps": 5},
+    "DropConnectConv2d": lambda: {"in_channels": 1, "out_channels": 2, "kernel_size": 3},
+    "DropConnectLinear": lambda: {"in_features": 2, "out_features": 2},
+    "Evaluation": lambda: {**vars(evaluation())},
+    "FullyConvolutionalVGG": lambda: {"net": convzoo.create_model("vgg11", device="meta")},
+    "LocalResponseNorm": dict,
+    "Preset": presets.MNIST.to_dict,
+    "drop_block": lambda: {"x": torch.zeros(1, 2, 8, 8), "drop_prob": 0.1},
+    "drop_block_fraction": lambda: {"drop_prob": 0.1, "size": (8, 8)},
+    "drop_block_gamma": lambda: {"drop_prob": 0.1, "size": (8, 8)},
+    "get": lambda: {"name": "imagenet"},
+    "local_response_norm": lambda: {"x": torch.zeros(1, 2, 8, 8)},
+    **dict.fromkeys(("AlexNet", "AlexNet2012", "GoogLeNet", "GoogLeNetWithAux"), dict),
+    **dict.fromkeys(("InceptionV3", "InceptionV3WithAux", "LeNet1998", "LeNet5"), dict),
+    **dict.fromkeys(("LinearClassifier", "MLP"), dict),
+    "PreActResNet": lambda: {"block": models.PreActBasicBlock, "layers": [1], "widths": [4]},
+    "ResNet": lambda: {"block": models.BasicBlock, "layers": [1], "widths": [4]},
+    "TutorialCNN": lambda: {"convs": [(4, 3, 1, True)], "hidden": [4]},
+    "VGG": lambda: {"blocks": [[3]], "widths": [4], "hidden": 4},
+}
+
+
+def evaluation() -> training.Evaluation:
+    return training.Evaluation(2, 0.5, 0.5, None, ((1, 0), (1, 0)), ("a", "b"))
+
+
+def history() -> training.History:
+    return training.History(
+        (training.EpochRecord(1, 1.0, 0.5, None, None, 0.1, 1.0),), None, "early"
+    )
+
+
+def image() -> dict[str, object]:
+    return {"x": torch.rand(1, 1, 28, 28)}
+
+
+# Methods, with the object whose they are.
+METHODS: dict[str, Callable[[], tuple[object, dict[str, object]]]] = {
+    "Classifier.forward": lambda: (small(), image()),
+    "Classifier.forward_features": lambda: (small(), image()),
+    "Classifier.from_pretrained": lambda: (
+        convzoo.Classifier,
+        {"source": convzoo.save(small(), "kept")},
+    ),
+    "Classifier.intermediates": lambda: (small(), image()),
+    "Classifier.reset_head": lambda: (small(), {"num_classes": 2}),
+    "Classifier.save_pretrained": lambda: (small(), {"folder": "kept"}),
+    "DropBlock2d.forward": lambda: (layers.DropBlock2d(), {"x": torch.zeros(1, 2, 8, 8)}),
+    "DropBlockSchedule.load_state_dict": lambda: (
+        (made := layers.DropBlockSchedule(layers.DropBlock2d(), 5)),
+        {"state": made.state_dict()},
+    ),
+    "EarlyStopping.load_state_dict": lambda: (
+        (made := training.EarlyStopping(2)),
+        {"state": made.state_dict()},
+    ),
+    "EarlyStopping.step": lambda: (training.EarlyStopping(2), {"score": 0.5}),
+    "Evaluation.from_dict": lambda: (training.Evaluation, {"fields": evaluation().to_dict()}),
+    "FullyConvolutionalVGG.score_map": lambda: (
+        convzoo.to_fully_convolutional(convzoo.create_model("vgg11", device="meta")),
+        {"x": torch.zeros(1, 3, 224, 224, device="meta")},
+    ),
+    "History.from_dict": lambda: (training.History, {"fields": history().to_dict()}),
+    "History.load": lambda: (training.History, {"path": saved_history()}),
+    "History.save": lambda: (history(), {"path": "history.json"}),
+    "LabelledImages.split": lambda: (labelled(), {"seed": 1}),
+    "LabelledImages.subset": lambda: (labelled(), {"indices": [0]}),
+    "LeNet1998.reset_head": lambda: (convzoo.lenet5_1998(), {"num_classes": 2}),
+    "LocalResponseNorm.forward": lambda: (
+        layers.LocalResponseNorm(),
+        {"x": torch.zeros(1, 2, 8, 8)},
+    ),
+    "Predictor.batch": lambda: (convzoo.Predictor(small()), {"images": [torch.rand(1, 28, 28)]}),
+    "Preset.for_channels": lambda: (presets.IMAGENET, {"channels": 1}),
+    "Preset.from_dict": lambda: (presets.Preset, {"fields": presets.MNIST.to_dict()}),
+    "Preset.replace": lambda: (presets.IMAGENET, {}),
+    "Preset.small_images": lambda: (presets.IMAGENET, {}),
+    "Preset.train": lambda: (presets.IMAGENET, {}),
+}
+
+
+def saved_history() -> str:
+    history().save("history.json")
+    return "history.json"
+
+
+def labelled() -> datasets.LabelledImages:
+    return datasets.LabelledImages(torch.zeros(4, 1, 4, 4), [0, 1, 0, 1], "ab")
+
+
 # Need two devices, end the process, upload, or only serve who adds a network.
 NOT_CALLED = {
     *("alexnet_tensor_parallel", "alexnet_two_gpu", "architecture", "construct", "leave"),
     *("loss_with_aux", "push"),
 }
-# Where other errors still come out.
-KNOWN = {"cached_features", "create_model", "fetch", "load", "mc_dropout", "save", "verify"}
-
-PUBLIC = {
-    name: getattr(module, name)
-    for module in (datasets, training, transfer, convzoo)
+MODULES = (presets, layers, datasets, training, transfer, convzoo)
+FUNCTIONS = {
+    name
+    for module in MODULES
     for name in module.__all__
     if inspect.isfunction(getattr(module, name)) and name not in {*MODELS, *NOT_CALLED}
 }
-PUBLIC |= {
-    name: getattr(convzoo, name, None) or getattr(datasets, name)
-    for name in ("EarlyStopping", "Predictor", "LabelledImages")
-}
-
-
+BUILDERS = {info.with_aux or info.network: info for info in reversed(MODELS.values())}
 SLOW = ("evaluate", "fit")  # they train or score with every replacement
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.long if n in SLOW else ()) for n in sorted(PUBLIC)]
-)
-def test_nonsense_is_named(name, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def _photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for kind, grey in (("bright", 200), ("dark", 20)):
         Path("photos", kind).mkdir(parents=True)
         for i in range(4):
             Image.new("L", (28, 28), grey + i).save(f"photos/{kind}/{i}.png")
-    call = PUBLIC[name]
-    call(**CALLS[name]())  # one that is missing has to be added
+
+
+def came_out(
+    make: Callable[[], tuple[Callable[..., object], dict[str, object]]],
+    annotations: dict[str, str],
+) -> list[str]:
+    """What came out raw, or was silently taken for a truth value, argument by argument."""
     wrong = []
-    for argument, parameter in inspect.signature(call).parameters.items():
-        annotation = str(parameter.annotation)
-        if "bool" in annotation and name in ("evaluate", "fit"):
-            continue  # each would be a whole training
+    for argument, annotation in annotations.items():
         for value in next((v for word, v in NONSENSE.items() if word in annotation), []):
+            call, arguments = make()
             try:
-                call(**{**CALLS[name](), argument: value})
+                call(**{**arguments, argument: value})
             except (ConvzooError, TypeError):
                 continue
             except Exception as error:
                 wrong.append(f"{argument}={value!r:.40}: {type(error).__name__}: {error!s:.90}")
-    if name in KNOWN:
-        pytest.xfail("\n".join(wrong))
+            else:
+                if annotation == "bool":
+                    wrong.append(f"{argument}={value!r:.40} is taken")
+    return wrong
+
+
+def parameters(call: Callable[..., object]) -> dict[str, str]:
+    return {name: str(p.annotation) for name, p in inspect.signature(call).parameters.items()}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.long if n in SLOW else ())
+        for n in sorted(CALLS.keys() | FUNCTIONS)
+    ],
+)
+def test_nonsense_is_named(name: str) -> None:
+    call = next(getattr(module, name) for module in MODULES if hasattr(module, name))
+
+    def make() -> tuple[Callable[..., object], dict[str, object]]:
+        return call, CALLS[name]()  # one that is missing has to be added
+
+    with torch.device("meta") if name in vars(models) else nullcontext():
+        call(**make()[1])
+        wrong = came_out(make, parameters(call))
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_nonsense_is_named_by_methods(name: str) -> None:
+    def make() -> tuple[Callable[..., object], dict[str, object]]:
+        owner, arguments = METHODS[name]()
+        return getattr(owner, name.rpartition(".")[2]), arguments
+
+    method, arguments = make()
+    method(**arguments)
+    wrong = came_out(make, parameters(method))
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("info", BUILDERS.values(), ids=lambda info: info.name)
+def test_nonsense_is_named_by_builders(info: ModelInfo) -> None:
+    def make() -> tuple[Callable[..., object], dict[str, object]]:
+        return info.builder, {"device": "meta"}
+
+    (options,) = typing.get_args(typing.get_type_hints(info.builder)["options"])
+    own = {name: hint.__forward_arg__ for name, hint in options.__annotations__.items()}
+    wrong = came_out(make, {**parameters(inspect.unwrap(info.builder)), **own})
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("resnet18", {"in_channels": 10**12}, "in_channels: expected an integer from 1 to 65536"),
+        ("resnet18", {"num_classes": 10**12}, "num_classes: expected an integer from 1 to 1048576"),
+        ("vgg11", {"num_classes": 10**30}, "num_classes: expected an integer from 1 to 1048576"),
+        ("mlp", {"hidden": [10**12]}, "hidden: expected an integer from 1 to 1048576"),
+        ("mlp", {"hidden": [1] * 10**6}, "hidden: expected at most 1000 layers"),
+        ("mlp", {"hidden": [1 << 20] * 2}, r"hidden=.* it would have 1,100,346,\d+,\d+ parameters"),
+        ("mnist_cnn", {"image_size": 10**9}, "image_size: expected an integer from 1 to"),
+        ("mlp", {"image_size": 1 << 20, "in_channels": 1 << 16}, "mlp: (with|not built with)"),
+    ],
+)
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_size_is_refused_before_anything_is_built(
+    name: str, options: dict[str, object], message: str, device: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        convzoo.create_model(name, device=device, **options)
+
+
+@pytest.mark.parametrize("device", ["gpu", "", "cuda:99", "ipu", 99, 1.5])
+def test_a_device_that_is_not_here(device: object) -> None:
+    with pytest.raises(InputError, match="device: expected one that is here"):
+        convzoo.create_model("lenet5", device=device)
+    with pytest.raises(InputError, match="device: expected one that is here"):
+        convzoo.Predictor(small(), device=device)
+
+
+def test_a_home_that_there_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    for call in (convzoo.load, convzoo.verify, lambda place: convzoo.save(small(), place)):
+        with pytest.raises(InputError, match="expected a path, got '~nosuch/x'"):
+            call("~nosuch/x")
+    monkeypatch.setenv("HF_HOME", "~nosuch/x")
+    assert convzoo.verify("resnet18.a1_in1k")[0].status == "missing"
+
+
+def test_a_repository_without_its_prefix_is_told_so() -> None:
+    with pytest.raises(ConvzooError, match=r"is hf-hub:timm/resnet50\.a1_in1k"):
+        convzoo.load("timm/resnet50.a1_in1k")

@@ -136,7 +136,9 @@ def test_wrong_input_is_refused_readably(name: str) -> None:
 def test_unknown_options_are_named(name: str) -> None:
     with pytest.raises(UnknownNameError, match=f"option of {name} 'in_chanels'.*in_channels"):
         build_meta(name, in_chanels=1)
-    with pytest.raises(InputError, match="num_classes: expected an integer of at least 0, got -1"):
+    with pytest.raises(
+        InputError, match="num_classes: expected an integer from 0 to 1048576, got -1"
+    ):
         build_meta(name, num_classes=-1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -114,19 +115,29 @@ def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_is_written(
     folder = save(three(), tmp_path / "net")
     (folder / "config.json").unlink()
     (folder / "config.json").mkdir()
-    with pytest.raises(WeightsError, match=r"net: cannot be saved to: config\.json is a folder"):
+    with pytest.raises(InputError, match=r"net holds config\.json of somebody else"):
         save(three(1), folder)
     assert sorted(p.name for p in folder.iterdir()) == ["README.md", "config.json", WEIGHTS]
     assert same(load(folder), three())
 
 
+@pytest.mark.parametrize("name", ["README.md", "config.json", WEIGHTS])
+def test_files_of_somebody_else_are_not_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(InputError, match=rf"holds {re.escape(name)} of somebody else"):
+        save(three(), tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["{}"]
+
+
 def test_a_file_that_is_a_link_is_replaced(tmp_path: Path) -> None:
     folder = save(three(), tmp_path / "net")
-    (tmp_path / "elsewhere").write_text("not ours")
-    (folder / "README.md").unlink()
+    card = (folder / "README.md").rename(tmp_path / "elsewhere").read_text()
     (folder / "README.md").symlink_to(tmp_path / "elsewhere")
-    save(three(1), folder)
-    assert (tmp_path / "elsewhere").read_text() == "not ours"
+    net = three(1)
+    net.labels = None
+    save(net, folder)
+    assert (tmp_path / "elsewhere").read_text() == card
+    assert (folder / "README.md").read_text() != card
     assert not (folder / "README.md").is_symlink()
 
 

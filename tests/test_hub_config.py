@@ -37,6 +37,15 @@ WEIGHTS = "model.safetensors"
         (lambda c: c.update(convzoo="x"), "convzoo: expected an object"),
         (lambda c: c["convzoo"].update(in_channels=9), "does not fit"),
         (lambda c: c["convzoo"].update(in_channels=0), "in_channels: expected an integer"),
+        (lambda c: c["convzoo"].update(in_channels=10**12), "in_channels: expected an integer"),
+        (
+            lambda c: c["convzoo"].update(architecture="mlp", options={"hidden": [1 << 20] * 3}),
+            "hidden=.* it would have .* parameters",
+        ),
+        (
+            lambda c: c["convzoo"].update(options={"zero_init_residual": "yes"}),
+            "zero_init_residual: expected True or False",
+        ),
         (lambda c: c["convzoo"].update(head_dropout=2), "head_dropout: expected a probability"),
         (lambda c: c["convzoo"].update(dtype="int8"), "dtype: expected one of float64"),
         (lambda c: c["convzoo"].update(dtype=["float32"]), "dtype: expected one of"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -100,6 +101,20 @@ def test_top5_and_a_class_without_images() -> None:
     assert result.labels == ("0", "1", "2", "3", "4", "5", "6")
 
 
+def test_memory_grows_with_the_classes_and_not_with_their_square() -> None:
+    rows = torch.zeros(2, 10_000, 1, 1)
+    tracemalloc.start()
+    try:
+        result = training.evaluate(Fixed(), TensorDataset(rows, torch.tensor([0, 9_999])))
+        assert len(str(result).splitlines()) == 10_004
+        assert len(json.dumps(result.to_dict())) < 1 << 20
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 32 << 20  # the matrix alone would be 800 MB of places
+    assert result.counts[0] == result.counts[9_999] == ((0, 1),)
+
+
 def test_evaluation_leaves_the_network_as_it_was() -> None:
     net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 3))
     net[1].eval()
@@ -128,6 +143,9 @@ def test_records_go_to_json_and_back(tmp_path) -> None:
     ]
     result = Evaluation(3, 0.5, 2 / 3, None, ((1, 1), (0, 1)), ("a", "b"))
     assert Evaluation.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+    whole = {**result.to_dict(), "confusion": result.confusion}  # as it was written before
+    del whole["counts"]
+    assert Evaluation.from_dict(whole) == result
     with pytest.raises(InputError, match="not those of a History: 'epochs'"):
         History.from_dict({})
     with pytest.raises(InputError, match="not those of an Evaluation"):

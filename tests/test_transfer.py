@@ -74,7 +74,7 @@ def test_labels_are_kept_and_counted() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_classes": 0}, "num_classes: expected an integer of at least 1, got 0"),
+        ({"num_classes": 0}, "num_classes: expected an integer from 1 to 1048576, got 0"),
         ({"num_classes": 3, "dropout": 1.0}, "dropout: expected a probability"),
         ({"num_classes": 3, "labels": ["a", "b"]}, "each of the 3 classes, got 2"),
         ({"num_classes": 3, "labels": "abc"}, "got the string 'abc'"),

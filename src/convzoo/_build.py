@@ -10,15 +10,17 @@ import functools
 import inspect
 import typing
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict
 
 import torch
 
-from convzoo._checks import check_count
+from convzoo._checks import LARGEST, MOST_CHANNELS, check_count, check_flags
 from convzoo._contract import Contract
 from convzoo._meta_device import OnMeta
-from convzoo.errors import InputError, UnknownNameError
+from convzoo.errors import ConvzooError, InputError, UnknownNameError
 from convzoo.registry import ModelInfo
+
+_MOST_NUMBERS: Final = 1 << 36  # parameters; 256 GiB of float32
 
 
 class BuildOptions(TypedDict, total=False):
@@ -62,16 +64,17 @@ def place(options: Mapping[str, Any]) -> Place:
         InputError: A number is out of range, or there is no such device.
     """
     num_classes, in_channels = (
-        None if options.get(name) is None else check_count(name, options[name], least=least)
-        for name, least in (("num_classes", 0), ("in_channels", 1))
+        None if options.get(name) is None else check_count(name, options[name], least=n, most=most)
+        for name, n, most in (("num_classes", 0, LARGEST), ("in_channels", 1, MOST_CHANNELS))
     )
     given = options.get("device")
     try:
         # Of an empty tensor: torch 2.6 forgets `with torch.device(...)` in get_default_device.
-        device = torch.empty(0).device if given is None else torch.device(given)
-    except (RuntimeError, TypeError) as error:
+        device = torch.empty(0, device=given).device
+    except (AssertionError, RuntimeError, TypeError) as error:  # whichever its driver raises
         raise InputError(
-            f"device: expected a device such as 'cpu' or 'cuda:0', got {given!r:.80}"
+            "device: expected one that is here, such as 'cpu' or 'cuda:0', got "
+            f"{given!r:.80}: {error!s:.120}"
         ) from error
     return Place(num_classes, in_channels, device)
 
@@ -127,8 +130,7 @@ def own_options(info: ModelInfo, options: Mapping[str, Any]) -> dict[str, Any]:
         if option not in option_names(info):
             known = {*option_names(info), *_COMMON}
             raise UnknownNameError(f"option of {info.name}", option, known)
-    if not isinstance(own.get("aux_heads", False), bool):
-        raise InputError(f"aux_heads: expected True or False, got {own['aux_heads']!r:.80}")
+    check_flags(aux_heads=own.get("aux_heads", False))
     return own
 
 
@@ -158,8 +160,19 @@ def empty(
     network, options = info.network, dict(own)
     if options.pop("aux_heads", False) and info.with_aux is not None:
         network = info.with_aux
-    with OnMeta():
-        net: Contract = network(**{**info.settings, **options, **given})
+    try:
+        with OnMeta():
+            net: Contract = network(**{**info.settings, **options, **given})
+        numbers = sum(value.numel() for value in (*net.parameters(), *net.buffers()))
+    except RuntimeError as error:  # a tensor whose bytes torch cannot count
+        if isinstance(error, ConvzooError):
+            raise
+        raise InputError(f"{info.name}: not built with {_told(own, given)}: {error}") from error
+    if numbers > _MOST_NUMBERS:
+        raise InputError(
+            f"{info.name}: with {_told(own, given)} it would have {numbers:,} parameters, "
+            f"{_MOST_NUMBERS:,} are allowed"
+        )
     net.architecture = info.name
     net.options = network.kept_options(
         {key: value for key, value in own.items() if (key, value) != ("aux_heads", False)}
@@ -171,6 +184,10 @@ def empty(
         net.in_channels
     )
     return net
+
+
+def _told(own: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r:.80}" for key, value in {**own, **given}.items())
 
 
 def fresh(info: ModelInfo, options: Mapping[str, Any]) -> Contract:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 import operator
-import sys
+import os
 from collections.abc import Sequence
-from typing import SupportsIndex, TypeGuard
+from pathlib import Path
+from typing import Final, SupportsIndex, TypeGuard
+
+from torch import Tensor
+from torch.fx import Proxy
 
 from convzoo.errors import InputError, UnknownNameError
+
+LARGEST: Final = 1 << 20
+"""More classes or units than any layer of a published network has."""
+
+MOST_CHANNELS: Final = 1 << 16
+"""More channels than any image has."""
 
 
 def check_count(name: str, value: object, *, least: int = 1, most: int | None = None) -> int:
@@ -35,6 +46,76 @@ def check_count(name: str, value: object, *, least: int = 1, most: int | None = 
     raise InputError(f"{name}: expected an integer {limits}, got {value!r:.80}")
 
 
+def check_counts(**sizes: object) -> None:
+    """Refuse what is no number of classes, channels or units, or too large for one.
+
+    Args:
+        **sizes: Values by the names of their arguments.
+
+    Raises:
+        InputError: One is out of range.
+    """
+    for name, size in sizes.items():
+        check_count(name, size, most=MOST_CHANNELS if name == "in_channels" else LARGEST)
+
+
+def check_flags(**flags: object) -> None:
+    """Refuse what is neither True nor False: `"no"` would count as true.
+
+    Args:
+        **flags: Values by the names of their arguments.
+
+    Raises:
+        InputError: One is something else.
+    """
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise InputError(f"{name}: expected True or False, got {flag!r:.80}")
+
+
+def check_path(name: str, value: str | os.PathLike[str]) -> Path:
+    """A place on this machine, where there need not be anything yet.
+
+    Args:
+        name: The argument, for the message.
+        value: What came; a leading `~` is the home folder.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: No file can have this name: it is empty, too long, holds NUL, or is in the home
+            of nobody.
+    """
+    path = Path(value)
+    if value == "":
+        raise InputError(f"{name}: expected a path, got an empty string")
+    try:
+        path = path.expanduser()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, RuntimeError, ValueError) as error:
+        wrong = getattr(error, "strerror", None) or error
+        text = f"{os.fspath(value)!r:.80}"
+        raise InputError(f"{name}: expected a path, got {text}: {wrong}") from None
+    return path
+
+
+def check_tensor(name: str, value: object) -> None:
+    """Refuse what is no tensor; what `torch.fx` traces with passes.
+
+    Args:
+        name: The argument, for the message.
+        value: What came.
+
+    Raises:
+        InputError: It is none.
+    """
+    if not isinstance(value, (Tensor, Proxy)):
+        raise InputError(f"{name}: expected a tensor, got {value!r:.80}")
+
+
 def check_number(
     name: str, value: object, least: float = -math.inf, most: float = math.inf
 ) -> float:
@@ -52,9 +133,11 @@ def check_number(
     Raises:
         InputError: It is not one.
     """
-    # Neither NaN nor infinite, nor an int beyond both.
-    if _is_real(value) and abs(value) <= sys.float_info.max and least <= value <= most:
-        return float(value)
+    if _is_real(value):
+        with contextlib.suppress(OverflowError):  # an int beyond all floats
+            number = float(value)
+            if math.isfinite(number) and least <= number <= most:
+                return number
     if most < math.inf:
         limits = f"number from {least:g} to {most:g}"
     else:

@@ -18,7 +18,13 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 
 from convzoo._checkpointing import run_in_parts
-from convzoo._checks import check_count, check_labels, check_probability
+from convzoo._checks import (
+    LARGEST,
+    check_count,
+    check_labels,
+    check_probability,
+    check_tensor,
+)
 from convzoo._heads import head_width, new_head, no_head
 from convzoo.errors import InputError, UnknownNameError
 
@@ -255,7 +261,7 @@ class Contract(nn.Module, ABC):
                 the last layer got, (B, head_hidden_size); auxiliary heads are removed.
             dropout: Probability of dropping an input of the new layer, in [0, 1).
         """
-        if check_count("num_classes", num_classes, least=0) == 0:
+        if check_count("num_classes", num_classes, least=0, most=LARGEST) == 0:
             check_probability("dropout", dropout)
             self._drop_aux_heads()
         like = next(self.parameters(), None)
@@ -298,6 +304,7 @@ class Contract(nn.Module, ABC):
         """Refuse what the first convolution would answer with a riddle."""
         if isinstance(x, Proxy):  # torch.fx traces without shapes
             return
+        check_tensor("x", x)
         if x.ndim != 4:
             raise InputError(
                 f"x: expected a batch of images (B, {self.in_channels}, H, W), "

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convzoo._checks import check_count, check_probability
+from convzoo._checks import LARGEST, check_count, check_probability
 from convzoo.errors import InputError
 
 
@@ -98,7 +98,7 @@ def new_head(
     Raises:
         InputError: `num_classes` or `dropout` is out of range, or `old` is of another kind.
     """
-    num_classes = check_count("num_classes", num_classes)
+    num_classes = check_count("num_classes", num_classes, most=LARGEST)
     check_probability("dropout", dropout)
     if isinstance(old, nn.Sequential):  # `net.fc = nn.Sequential(nn.Dropout(), nn.Linear(64, 5))`
         old = _first_layer(old) or old

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast, overload
 
 import torch
@@ -215,6 +215,7 @@ def load(
     in_channels: int | None = None,
     device: torch.device | str | None = None,
     allow_pickle: bool = False,
+    rename: Mapping[str, str] | None = None,
     verify: Verify = "changed",
     token: str | None = None,
 ) -> Classifier: ...
@@ -226,6 +227,7 @@ def load(
     in_channels: int | None = None,
     device: torch.device | str | None = None,
     allow_pickle: bool = False,
+    rename: Mapping[str, str] | None = None,
     verify: Verify = "changed",
     token: str | None = None,
 ) -> Classifier:
@@ -233,13 +235,16 @@ def load(
 
     Args:
         source: A name of the catalogue (`"resnet50.a1_in1k"`), `"hf-hub:owner/name[@revision]"`,
-            a folder that `save` wrote, or a weights file with its config.json beside it.
+            a folder that `save` wrote, or a weights file with its config.json beside it; it may be
+            `model.safetensors.index.json` with the files that it names.
         architecture: The builder to use where the source does not name one (a lone file).
         num_classes: Classes to score; other than the weights' own, the head is fresh.
         in_channels: Channels of the images; other than the weights' own, the first convolution
             is adapted.
         device: Where the network goes; None means torch's default device.
         allow_pickle: Read a `.pth` or `.bin` file, with torch's restricted unpickler.
+        rename: Names in the file's keys -> the network's, `{"linear": "fc", "shortcut":
+            "downsample"}`: whole parts of a key, or several joined by dots.
         verify: When to hash a file in the Hub's cache again: when it `"changed"` since the last
             time, or `"always"`.
         token: An access token for the Hub; None takes the one you logged in with.
@@ -268,6 +273,7 @@ def load(
         in_channels=in_channels,
         device=device,
         allow_pickle=allow_pickle,
+        rename=rename,
         verify=verify,
         token=token,
     )

@@ -10,6 +10,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import torch
+
 from convzoo.errors import InputError
 from convzoo.training import Evaluation, History, MissingExtraError
 
@@ -115,8 +117,14 @@ def confusion_matrix(
     side = min(max(0.45 * n, 3.5), 14.0)
     figure = _figure(side + 1.5, side + 0.8)
     axes = figure.subplots()
-    shares = [[count / max(sum(row), 1) for count in row] for row in result.confusion]
-    image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    shares = torch.zeros(n, n)
+    for i, (row, whole) in enumerate(zip(result.counts, result.per_class, strict=True)):
+        for j, count in row:
+            shares[i, j] = count / whole.samples
+            if n <= 20:
+                shade = "white" if shares[i, j] > 0.5 else "black"
+                axes.text(j, i, str(count), ha="center", va="center", color=shade, size=8)
+    image = axes.imshow(shares.numpy(), cmap="Blues", vmin=0.0, vmax=1.0)
     figure.colorbar(image, ax=axes, label="share of the true class", fraction=0.046)
     step = -(-n // _MOST_LABELS)
     ticks = list(range(0, n, step))
@@ -127,12 +135,6 @@ def confusion_matrix(
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(f"top-1 {result.top1:.2%}" if title is None else title)
-    if n <= 20:
-        for i, row in enumerate(result.confusion):
-            for j, count in enumerate(row):
-                if count:
-                    shade = "white" if shares[i][j] > 0.5 else "black"
-                    axes.text(j, i, str(count), ha="center", va="center", color=shade, size=8)
     return _save(figure, path)
 
 

@@ -35,7 +35,7 @@ def assert_equal(ours: dict[str, Any], one: dict[str, Any], tolerance: float) ->
         assert mine == pytest.approx(theirs, rel=max(tolerance, 1e-6))
     assert ours["result"]["samples"] == 27
     assert ours["result"]["loss"] == pytest.approx(one["result"]["loss"])
-    assert ours["result"]["confusion"] == one["result"]["confusion"]
+    assert ours["result"]["counts"] == one["result"]["counts"]
 
 
 @pytest.mark.parametrize("form", ["copies", "shares"])

@@ -246,7 +246,7 @@ def test_wrong_options_are_refused():
         mnist_cnn(pool="mean")
     with pytest.raises(UnknownNameError, match=r"unknown init 'kaming'.*'kaiming'"):
         mnist_cnn(init="kaming")
-    with pytest.raises(InputError, match="hidden: expected an integer of at least 1, got 0"):
+    with pytest.raises(InputError, match="hidden: expected an integer from 1 to 1048576, got 0"):
         mlp(hidden=[10, 0])
     with pytest.raises(InputError, match="hidden: expected a sequence of integers, got 64"):
         mlp(hidden=64)

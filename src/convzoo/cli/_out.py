@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from convzoo.errors import InputError
+from convzoo.hub import SAVED, check_ours, says
 
 CHECKPOINT = "checkpoint"
 HISTORY = "history.json"
@@ -25,12 +26,7 @@ def output_folder(out: Path, data: str | None) -> Iterator[None]:
             folder would be a class of the next one.
     """
     _check_apart(out, data)
-    foreign = sorted(name for name, ours in _WRITTEN.items() if _is_there(out / name, ours))
-    if foreign:
-        raise InputError(
-            f"--out: {out} holds {', '.join(foreign)} of somebody else, which would be replaced; "
-            "give another folder, or move them"
-        )
+    check_ours("--out", out, _WRITTEN)
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     # Fails now rather than after the training, where the folder cannot be made.
     out.mkdir(parents=True, exist_ok=True)
@@ -55,21 +51,6 @@ def _check_apart(out: Path, data: str | None) -> None:
         )
 
 
-def _is_there(path: Path, ours: Callable[[Path], bool]) -> bool:
-    """Whether something is at a place that a run has not put there."""
-    return (path.exists() or path.is_symlink()) and not ours(path)
-
-
-def _says(text: bytes) -> Callable[[Path], bool]:
-    def ours(path: Path) -> bool:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return text in file.read(2**20)
-
-    return ours
-
-
 def _is_of_a_run(picture: Path) -> bool:
     return picture.is_file() and _records(picture.with_name(HISTORY))
 
@@ -87,11 +68,9 @@ def _is_checkpoint(path: Path) -> bool:
     )
 
 
-_records = _says(b'"kept"')
+_records = says(b'"kept"')
 _WRITTEN: dict[str, Callable[[Path], bool]] = {
-    "config.json": _says(b'"convzoo"'),
-    "model.safetensors": _says(b"convzoo"),
-    "README.md": _says(b"library_name: convzoo"),
+    **SAVED,
     HISTORY: _records,
     "learning_curve.png": _is_of_a_run,
     "confusion_matrix.png": _is_of_a_run,

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
+from convzoo._checks import check_flags
 from convzoo.datasets._labelled import LabelledImages, Splits
 from convzoo.errors import DataError, UnknownNameError
 
@@ -159,6 +160,7 @@ class _Reader:
         if on_error not in ("raise", "skip"):
             raise UnknownNameError("on_error", str(on_error), ("raise", "skip"))
         self.on_error = on_error
+        check_flags(check=check)
         self.check = check
         self.on_check = on_check
         self.skipped: list[str] = []

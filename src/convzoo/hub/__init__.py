@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 
 from convzoo._build import option_names
+from convzoo._checks import check_path
 from convzoo._contract import Contract
 from convzoo.errors import ConvzooError, InputError, UnknownNameError, WeightsError
 from convzoo.hub import _key_maps
@@ -26,7 +27,7 @@ from convzoo.hub._config import write_config
 from convzoo.hub._download import check_names, translated
 from convzoo.hub._fetch import CachedWeights, fetch, verify
 from convzoo.hub._fill import adapt_first_convolution, fill
-from convzoo.hub._replace import replace_files
+from convzoo.hub._replace import SAVED, check_ours, replace_files, says
 from convzoo.hub._safetensors import CONFIG_KEY, Serialised
 from convzoo.hub._savable import check_savable
 from convzoo.hub._sources import (
@@ -51,10 +52,15 @@ def load(
     in_channels: int | None = None,
     device: torch.device | str | None = None,
     allow_pickle: bool = False,
+    rename: Mapping[str, str] | None = None,
     verify: Verify = "changed",
     token: str | None = None,
 ) -> Contract:
     """What `convzoo.load` does, which documents the arguments and types the result."""
+    if not isinstance(rename or {}, Mapping) or not all(
+        isinstance(name, str) and name for pair in (rename or {}).items() for name in pair
+    ):
+        raise InputError(f"rename: expected names by names, got {rename!r:.80}")
     found = resolve(
         source, architecture=architecture, allow_pickle=allow_pickle, verify=verify, token=token
     )
@@ -74,7 +80,7 @@ def load(
             raise UnknownNameError(f"{found.name}: option of {name}", option, option_names(info))
     sizes = {"num_classes": num_classes, "in_channels": in_channels, "device": device}
     try:
-        return fill(info, {**sizes, **found.config.options}, found)
+        return fill(info, {**sizes, **found.config.options}, found, rename)
     except ConvzooError:
         raise
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
@@ -115,7 +121,8 @@ def save(
 
     `model.safetensors` holds all that `load` needs; `config.json`, with which timm and transformers
     load it where timm has the network, and `README.md` (a model card) lie beside it. A kill at any
-    moment leaves each file old or new, and whole; nothing else in the folder is touched.
+    moment leaves each file old or new, and whole; nothing else in the folder is touched, and files
+    of these names that `save` has not written are not replaced.
 
     Args:
         net: A network that a builder made.
@@ -130,13 +137,14 @@ def save(
 
     Raises:
         InputError: No builder made the network, so nothing could build it again; or its head or
-            its labels are not what `load` would take back.
+            its labels are not what `load` would take back; or the folder holds files of somebody
+            else by the names of those that are written.
         CheckpointError: It was changed since, and has other tensors than its builder gives it, or
             there is NaN in them.
         WeightsError: The folder cannot be written.
     """
     info = CardInfo(licence, dataset, metrics or {}, description)
-    return _save(net, Path(folder), info, address=None)
+    return _save(net, check_path("folder", folder), info, address=None)
 
 
 def _save(net: Contract, folder: Path, info: CardInfo, *, address: str | None) -> Path:
@@ -157,6 +165,7 @@ def _save(net: Contract, folder: Path, info: CardInfo, *, address: str | None) -
         CONFIG_HASH_KEY: hashlib.sha256(config.encode()).hexdigest(),
     }
     card = model_card(net, about, info, address or "owner/name")
+    check_ours("folder", folder, SAVED)
     replace_files(
         folder,
         {
@@ -241,7 +250,7 @@ def from_pretrained(
 ) -> C:
     """What `Contract.from_pretrained` does: `owner/name` is a repository if it is no folder."""
     text = os.fspath(source)
-    local = isinstance(source, os.PathLike) or Path(text).expanduser().exists()
+    local = isinstance(source, os.PathLike) or check_path("source", text).exists()
     if not local and not text.startswith(HUB) and text.count("/") == 1:
         text = HUB + text
     if revision is not None:
@@ -256,13 +265,16 @@ def from_pretrained(
 
 
 __all__ = [
+    "SAVED",
     "CachedWeights",
     "adapt_first_convolution",
     "build_with_weights",
+    "check_ours",
     "fetch",
     "from_pretrained",
     "load",
     "push",
     "save",
+    "says",
     "verify",
 ]

@@ -59,7 +59,8 @@ def _place(name: str, old_name: str, usual: str) -> Path:
     given = os.environ.get(f"HF_{name}") or os.environ.get(old_name)
     caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     home = os.environ.get("HF_HOME") or f"{caches}/huggingface"
-    return Path(os.path.expandvars(given or f"{home}/{usual}")).expanduser()
+    # As the client does it: a home that there is not stays as it is written.
+    return Path(os.path.expanduser(os.path.expandvars(given or f"{home}/{usual}")))  # noqa: PTH111
 
 
 def repository_folder(repo: str) -> Path:

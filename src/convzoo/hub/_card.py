@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 import torch
 
+from convzoo._checks import check_number
 from convzoo._contract import Contract
 from convzoo.errors import InputError
 from convzoo.weights import is_commercial
@@ -33,9 +34,21 @@ class CardInfo:
     description: str | None = None
 
     def __post_init__(self) -> None:
+        for argument in ("licence", "dataset", "description"):
+            text = getattr(self, argument)
+            if text is not None and not (isinstance(text, str) and _is_unicode(text)):
+                raise InputError(f"{argument}: expected a text, got {text!r:.80}")
+        if not isinstance(self.metrics, Mapping):
+            raise InputError(f"metrics: expected names and values, got {self.metrics!r:.80}")
         for name, value in self.metrics.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise InputError(f"metrics: {name}: expected a number, got {value!r:.80}")
+            if not isinstance(name, str):
+                raise InputError(f"metrics: expected names, got {name!r:.80}")
+            check_number(f"metrics: {name}", value)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written; what comes from undecodable names of files cannot."""
+    return text.encode("utf-8", "replace").decode("utf-8") == text
 
 
 def provenance(net: Contract, info: CardInfo) -> dict[str, object]:
@@ -53,7 +66,7 @@ def provenance(net: Contract, info: CardInfo) -> dict[str, object]:
         "base": base or net.provenance.get("base"),
         "licence": info.licence or net.provenance.get("licence"),
         "dataset": info.dataset,
-        "metrics": dict(info.metrics),
+        "metrics": {name: float(value) for name, value in info.metrics.items()},
         "versions": {"convzoo": version("convzoo"), "torch": torch.__version__},
     }
     return {key: value for key, value in kept.items() if value}

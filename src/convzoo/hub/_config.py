@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
-from convzoo._checks import check_labels
+from convzoo._checks import LARGEST, MOST_CHANNELS, check_labels
 from convzoo._contract import Contract
 from convzoo._heads import head_dropout
 from convzoo._idioms import timm_config
@@ -27,9 +27,6 @@ from convzoo.registry import model_info
 
 MAX_BYTES: Final = 16 << 20
 """Largest config.json that is read."""
-
-MAX_CLASSES: Final = 1 << 20
-"""More classes than any published image data set has."""
 
 TRAINING_OPTIONS: Final = frozenset(
     {"dropout", "dropout_aux", "inplace", "paper_init", "zero_init_residual"}
@@ -161,10 +158,11 @@ _CHECKS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
         "a module's name", lambda v: _is_short(v) and all(map(str.isidentifier, v.split(".")))
     ),
     "num_classes": (
-        f"an integer from 0 to {MAX_CLASSES}", lambda v: type(v) is int and 0 <= v <= MAX_CLASSES
+        f"an integer from 0 to {LARGEST}", lambda v: type(v) is int and 0 <= v <= LARGEST
     ),
     "in_channels": (
-        f"an integer from 1 to {1 << 16}", lambda v: type(v) is int and 1 <= v <= 1 << 16
+        f"an integer from 1 to {MOST_CHANNELS}",
+        lambda v: type(v) is int and 1 <= v <= MOST_CHANNELS,
     ),
     "head_dropout": (
         "a probability in [0, 1)", lambda v: type(v) in (int, float) and 0 <= v < 1

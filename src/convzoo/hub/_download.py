@@ -120,6 +120,11 @@ def fetch_file(
     return found
 
 
+def is_repository(name: str) -> bool:
+    """Whether a repository on the Hub can have this name, `owner/name`."""
+    return bool(_REPOSITORY.fullmatch(name)) and ".." not in name and "--" not in name
+
+
 def check_names(file: HubFile) -> None:
     """Refuse a repository, revision or path that could mean a place outside the cache.
 
@@ -130,7 +135,7 @@ def check_names(file: HubFile) -> None:
         InputError: It is malformed.
     """
     parts = file.path.split("/")
-    if not _REPOSITORY.fullmatch(file.repo) or ".." in file.repo or "--" in file.repo:
+    if not is_repository(file.repo):
         raise InputError(f"repository: expected owner/name, got {file.repo!r:.100}")
     if not _REVISION.fullmatch(file.revision) or ".." in file.revision:
         raise InputError(f"revision: expected a branch, tag or commit, got {file.revision!r:.100}")

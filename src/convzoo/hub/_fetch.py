@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from convzoo import weights
-from convzoo.errors import CheckpointError, WeightsError
+from convzoo._checks import check_path
+from convzoo.errors import CheckpointError, CorruptWeightsError, InputError, WeightsError
 from convzoo.hub._cache import HubFile, Verify, actual_hash, announced_hash, cached_path
 from convzoo.hub._pickles import is_pickle
 from convzoo.hub._safetensors import SafetensorsFile, tensors_with_nan
-from convzoo.hub._sources import HUB, WEIGHTS_FILE, looks_like_a_path, parse_hub, resolve
+from convzoo.hub._shards import INDEX_FILE
+from convzoo.hub._sources import (
+    HUB,
+    WEIGHTS_FILE,
+    looks_like_a_path,
+    opened,
+    parse_hub,
+    resolve,
+)
 
 
 class CachedWeights(NamedTuple):
@@ -90,8 +99,9 @@ def _verify_one(name: str) -> CachedWeights:
     if _is_local(name):
         return _verify_local(name)
     if name.startswith(HUB):
-        file = parse_hub(name)._replace(path=WEIGHTS_FILE)
-        expected, path = None, cached_path(file)
+        files = [parse_hub(name)._replace(path=path) for path in (WEIGHTS_FILE, INDEX_FILE)]
+        found = [path for path in map(cached_path, files) if path is not None]
+        expected, path = None, found[0] if found else None
     else:
         info = weights.weights_info(name)
         expected = info.sha256
@@ -106,14 +116,28 @@ def _verify_one(name: str) -> CachedWeights:
     if actual != expected:
         return CachedWeights(name, path, "corrupt", actual)
     try:
-        return CachedWeights(name, path, _status(SafetensorsFile(path)), actual)
+        contents = opened(path.name, path, _verified_shard(path))
+        return CachedWeights(name, path, _status(contents), actual)
     except WeightsError:
         return CachedWeights(name, path, "corrupt", actual)
 
 
+def _verified_shard(index: Path) -> Callable[[str], SafetensorsFile]:
+    def shard(name: str) -> SafetensorsFile:
+        path = index.with_name(name)
+        expected = announced_hash(path)
+        if expected is not None and actual_hash(path, expected, "always") != expected:
+            raise CorruptWeightsError(f"{path}: damaged")
+        return SafetensorsFile(path)
+
+    return shard
+
+
 def _verify_local(name: str) -> CachedWeights:
-    path = Path(name).expanduser()
+    path = check_path("names", name)
     file = path / WEIGHTS_FILE if path.is_dir() else path
+    if path.is_dir() and not file.is_file():
+        file = path / INDEX_FILE
     if not file.is_file():
         return CachedWeights(name, None, "missing", None)
     if is_pickle(file.name):
@@ -132,12 +156,15 @@ def _status(contents: SafetensorsFile) -> Literal["ok", "nan"]:
 def _is_local(name: str) -> bool:
     if name.startswith(HUB) or name in weights.list_weights():
         return False
-    return looks_like_a_path(name) or Path(name).exists()
+    return looks_like_a_path(name) or os.path.exists(name)  # noqa: PTH110, of any name
 
 
 def _expand(names: str | os.PathLike[str] | Iterable[str]) -> list[str]:
     expanded: list[str] = []
-    for name in (os.fspath(names),) if isinstance(names, (str, os.PathLike)) else names:
+    for given in (names,) if isinstance(names, (str, os.PathLike)) else names:
+        name = os.fspath(given)
+        if not isinstance(name, str):
+            raise InputError(f"names: expected names, got {name!r:.80}")
         if name.startswith(HUB) or _is_local(name):
             expanded.append(name)
         elif any(sign in name for sign in "*?["):

@@ -27,13 +27,19 @@ log = logging.getLogger("convzoo")
 
 
 @garbage_collection_paused()
-def fill(info: ModelInfo, options: Mapping[str, Any], source: Source) -> Contract:
+def fill(
+    info: ModelInfo,
+    options: Mapping[str, Any],
+    source: Source,
+    rename: Mapping[str, str] | None = None,
+) -> Contract:
     """The network that a builder was asked for, with these weights.
 
     Args:
         info: The builder's entry in the registry.
         options: What the builder was given besides the weights.
         source: The weights.
+        rename: Names in the file's keys -> the network's.
 
     Returns:
         The network, in training mode.
@@ -49,7 +55,7 @@ def fill(info: ModelInfo, options: Mapping[str, Any], source: Source) -> Contrac
         raise CheckpointError(
             f"{source.name}: these are weights of {config.architecture}, not of {info.name}"
         )
-    entries = _entries(source, info.name)
+    entries = _entries(source, info.name, rename or {})
     # The empty network is as large as the file is, where its config does not say.
     classes = (wanted.num_classes or 0) if config.num_classes == 0 else config.num_classes
     channels = wanted.in_channels or config.in_channels
@@ -105,7 +111,9 @@ def fill(info: ModelInfo, options: Mapping[str, Any], source: Source) -> Contrac
     return net
 
 
-def _entries(source: Source, architecture: str) -> dict[str, TensorEntry]:
+def _entries(
+    source: Source, architecture: str, rename: Mapping[str, str]
+) -> dict[str, TensorEntry]:
     """What the file says of its tensors, by our keys and in our shapes."""
     weights_id, file = source.config.weights_id, source.contents
     written_with = file.metadata.get("convzoo.weights_id")
@@ -114,8 +122,9 @@ def _entries(source: Source, architecture: str) -> dict[str, TensorEntry]:
             f"{source.name}: config.json and {file.path.name} come from two different "
             "saves; the second one was interrupted: save the network again"
         )
-    layout = source.layout or _key_maps.detect(architecture, file.entries)
-    names = {layout.our_key(key): key for key in file.entries}
+    renamed = _key_maps.renamed(file.entries, rename)
+    layout = source.layout or _key_maps.detect(architecture, renamed)
+    names = {layout.our_key(key): name for key, name in renamed.items()}
     return {
         key: file.entries[name]._replace(shape=layout.our_shape(key, file.entries[name].shape))
         for key, name in names.items()

@@ -7,13 +7,14 @@ sets of files have others; each is declared here once, as a table that reads bot
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from torch import Tensor
 
-from convzoo.errors import UnknownNameError
+from convzoo.errors import InputError, UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,40 @@ LAYOUTS: Final[dict[str, Layout]] = {
     )
 }
 """Every layout by name; `"torchvision"` is our own."""
+
+
+def renamed(keys: Iterable[str], rename: Mapping[str, str]) -> dict[str, str]:
+    """A file's keys with other names for its modules.
+
+    Args:
+        keys: The keys.
+        rename: A name of the file, one part of a key or several joined by dots -> the network's.
+
+    Returns:
+        New key -> key of the file.
+
+    Raises:
+        InputError: A name is in no key, or two keys become one.
+    """
+    longest_first = sorted(map(re.escape, rename), key=len, reverse=True)
+    name = re.compile(rf"(?<![^.])(?:{'|'.join(longest_first)})(?![^.])")
+    used: set[str] = set()
+
+    def other(found: re.Match[str]) -> str:
+        used.add(found[0])
+        return rename[found[0]]
+
+    new_keys: dict[str, str] = {}
+    for key in keys:
+        new = name.sub(other, key) if rename else key
+        if new in new_keys:
+            raise InputError(f"rename: {new_keys[new]} and {key} would both be {new}")
+        new_keys[new] = key
+    for theirs in rename:
+        if theirs not in used:
+            parts = {part for key in new_keys.values() for part in key.split(".")}
+            raise UnknownNameError("name in the file, rename:", theirs, parts)
+    return new_keys
 
 
 def get(name: str) -> Layout:

@@ -5,10 +5,54 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
-from convzoo.errors import WeightsError
+from convzoo.errors import InputError, WeightsError
+
+
+def says(text: bytes) -> Callable[[Path], bool]:
+    """Whether a file is there that holds this text near its beginning."""
+
+    def ours(path: Path) -> bool:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return text in file.read(2**20)
+
+    return ours
+
+
+SAVED: Final[Mapping[str, Callable[[Path], bool]]] = {
+    "config.json": says(b'"convzoo"'),
+    "model.safetensors": says(b"convzoo"),
+    "README.md": says(b"library_name: convzoo"),
+}
+"""What `save` writes, by name, and whether a file that is there is one of those."""
+
+
+def check_ours(argument: str, folder: Path, files: Mapping[str, Callable[[Path], bool]]) -> None:
+    """Refuse a folder in which files of somebody else would be replaced.
+
+    Args:
+        argument: Its name, for the message.
+        folder: The folder; it need not exist.
+        files: Name -> whether what is there is ours.
+
+    Raises:
+        InputError: There are such files.
+    """
+    foreign = sorted(
+        name
+        for name, ours in files.items()
+        if os.path.lexists(folder / name) and not ours(folder / name)
+    )
+    if foreign:
+        raise InputError(
+            f"{argument}: {folder} holds {', '.join(foreign)} of somebody else, which would be "
+            "replaced; give another folder, or move them"
+        )
 
 
 def replace_files(folder: Path, files: Mapping[str, Iterable[bytes | memoryview]]) -> None:
@@ -28,9 +72,6 @@ def replace_files(folder: Path, files: Mapping[str, Iterable[bytes | memoryview]
     written: dict[Path, Path] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in files:
-            if (folder / name).is_dir():
-                raise WeightsError(f"{folder}: cannot be saved to: {name} is a folder there")
         for name, parts in files.items():
             fresh = folder / f".{name}.{secrets.token_hex(4)}.tmp"
             with fresh.open("xb") as file:

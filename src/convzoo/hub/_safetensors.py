@@ -54,12 +54,14 @@ class TensorEntry(NamedTuple):
         shape: Its shape.
         begin: Where its bytes begin in the file.
         end: Where they end.
+        shard: In which file, where there are several.
     """
 
     dtype: torch.dtype
     shape: tuple[int, ...]
     begin: int = 0
     end: int = 0
+    shard: int = 0
 
 
 def read_json(text: bytes | str, what: str) -> Any:
@@ -165,7 +167,7 @@ class SafetensorsFile:
         # keeps; the few others are copied there, since kernels round otherwise off them.
         ours = CONFIG_KEY in self.metadata
         found: dict[str, Tensor] = {}
-        for key, (dtype, shape, begin, end) in entries.items():
+        for key, (dtype, shape, begin, end, _) in entries.items():
             if begin == end:
                 value = torch.empty(shape, dtype=dtype, device="cpu")
             elif begin % (_ALIGNMENT if ours else dtype.itemsize):
@@ -194,7 +196,7 @@ class SafetensorsFile:
         """
         read: dict[torch.dtype, bytearray] = {}
         floats = {key: e for key, e in self.entries.items() if e.dtype.is_floating_point}
-        for dtype, _, begin, end in floats.values():
+        for dtype, _, begin, end, _ in floats.values():
             count = (end - begin) // dtype.itemsize
             seen = begin + dtype.itemsize * (count if count <= _SHORT else 1)
             read.setdefault(dtype, bytearray()).extend(self._pages[begin:seen])

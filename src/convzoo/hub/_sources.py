@@ -6,11 +6,13 @@ import functools
 import hashlib
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
 
 from convzoo import weights
+from convzoo._checks import check_flags, check_path
 from convzoo.errors import (
     CheckpointError,
     CorruptWeightsError,
@@ -19,11 +21,19 @@ from convzoo.errors import (
     WeightsError,
 )
 from convzoo.hub import _key_maps
-from convzoo.hub._cache import SHA256, HubFile, Verify, actual_hash
+from convzoo.hub._cache import SHA256, HubFile, Verify, actual_hash, cached_path
 from convzoo.hub._config import SavedConfig, parse_config, read_config
-from convzoo.hub._download import MissingFileError, check_names, fetch_file
+from convzoo.hub._download import (
+    Fetched,
+    MissingFileError,
+    UnreachableError,
+    check_names,
+    fetch_file,
+    is_repository,
+)
 from convzoo.hub._pickles import is_pickle, read_pickle
 from convzoo.hub._safetensors import CONFIG_KEY, SafetensorsFile
+from convzoo.hub._shards import INDEX_FILE, Shards
 
 HUB: Final = "hf-hub:"
 WEIGHTS_FILE: Final = "model.safetensors"
@@ -58,7 +68,7 @@ def looks_like_a_path(name: str) -> bool:
         "/" in name
         or os.sep in name
         or name.startswith((".", "~"))
-        or name.endswith(".safetensors")
+        or name.endswith((".safetensors", ".json"))
         or is_pickle(name)
     )
 
@@ -90,6 +100,7 @@ def resolve(
     """
     if verify not in get_args(Verify):
         raise InputError(f"verify: expected one of {get_args(Verify)}, got {verify!r}")
+    check_flags(allow_pickle=allow_pickle)
     text = os.fspath(name)
     if text.startswith(HUB):
         return _from_hub(text, allow_pickle, verify, token)
@@ -97,17 +108,19 @@ def resolve(
         info = weights.find_weights(architecture, text)
         if info is not None:
             return _from_catalogue(info, verify, token)
-    path = Path(text).expanduser()
+    path = check_path("weights", name)
     if path.is_dir():
-        for file in (path / WEIGHTS_FILE, path / CONFIG_FILE):
+        _check_link(path, path / CONFIG_FILE)
+        for file in (path / WEIGHTS_FILE, path / INDEX_FILE):
             _check_link(path, file)
-        if not (path / WEIGHTS_FILE).is_file():
-            raise CheckpointError(f"{path}: not a saved network: it has no {WEIGHTS_FILE}")
-        return _from_file(text, path / WEIGHTS_FILE, False, verify, config_needed=True)
+            if file.is_file():
+                return _from_file(text, file, False, verify, config_needed=True)
+        raise CheckpointError(f"{path}: not a saved network: it has no {WEIGHTS_FILE}")
     if path.is_file():
         return _from_file(text, path, allow_pickle, verify)
     if isinstance(name, os.PathLike) or looks_like_a_path(text):
-        raise WeightsError(f"weights: there is no file or folder {text}")
+        hint = f"; the repository on the Hub is {HUB}{text}" if is_repository(text) else ""
+        raise WeightsError(f"weights: there is no file or folder {text}{hint}")
     if architecture is None:
         raise UnknownNameError("weights", text, weights.list_weights())
     known = [info.partition(".")[2] for info in weights.list_weights(f"{architecture}.*")]
@@ -181,14 +194,13 @@ def parse_hub(text: str) -> HubFile:
 def _from_hub(text: str, allow_pickle: bool, verify: Verify, token: str | None) -> Source:
     repo, _, revision = parse_hub(text)
     fetch = functools.partial(fetch_file, verify=verify, token=token, wanted_by=text)
-    for name in (WEIGHTS_FILE, "pytorch_model.bin"):
-        try:
-            found = fetch(HubFile(repo, name, revision))
-            break
-        except MissingFileError:
-            if not allow_pickle or is_pickle(name):
-                raise
-    contents = read_pickle(found.path) if is_pickle(name) else SafetensorsFile(found.path)
+    name, found = _first(repo, revision, allow_pickle, fetch)
+
+    def shard(part: str) -> SafetensorsFile:
+        file = fetch(HubFile(repo, part, found.commit or revision))  # of the same commit
+        return SafetensorsFile(file.path)
+
+    contents = opened(name, found.path, shard)
     config = _own_config(contents)
     if config is None:
         try:  # of the same commit
@@ -200,6 +212,42 @@ def _from_hub(text: str, allow_pickle: bool, verify: Verify, token: str | None) 
     return Source(text, contents, config, None, base)
 
 
+def _first(
+    repo: str, revision: str, allow_pickle: bool, fetch: Callable[[HubFile], Fetched]
+) -> tuple[str, Fetched]:
+    """The best file of weights that a repository has, and its name there."""
+    failed: WeightsError | None = None
+    for name in (WEIGHTS_FILE, INDEX_FILE, *(["pytorch_model.bin"] * allow_pickle)):
+        file = HubFile(repo, name, revision)
+        # Without the Hub nobody knows what it has: what is in the cache will do.
+        if isinstance(failed, UnreachableError) and cached_path(file) is None:
+            continue
+        try:
+            return name, fetch(file)
+        except (MissingFileError, UnreachableError) as error:
+            failed = failed or error
+    raise failed or WeightsError(f"{repo}: no weights")
+
+
+def opened(name: str, file: Path, shard: Callable[[str], SafetensorsFile]) -> SafetensorsFile:
+    """A file of weights of any kind.
+
+    Args:
+        name: Its name, which tells the kind; the cache has others.
+        file: The file.
+        shard: Opens a file that an index names.
+
+    Returns:
+        The file, open.
+
+    Raises:
+        WeightsError: It cannot be read.
+    """
+    if is_pickle(name):
+        return read_pickle(file)
+    return Shards(file, shard) if name.endswith(".json") else SafetensorsFile(file)
+
+
 def _from_file(
     name: str, file: Path, allow_pickle: bool, verify: Verify, *, config_needed: bool = False
 ) -> Source:
@@ -209,7 +257,12 @@ def _from_file(
             f"{file}: a pickle can run code of its writer when it is read; "
             "convzoo.load(..., allow_pickle=True) reads it with torch's restricted unpickler"
         )
-    contents = read_pickle(file) if pickled else SafetensorsFile(file)
+
+    def shard(part: str) -> SafetensorsFile:
+        _check_link(file.parent, file.with_name(part))
+        return SafetensorsFile(file.with_name(part))
+
+    contents = opened(file.name, file, shard)
     config = _own_config(contents)
     beside = file.with_name(CONFIG_FILE)
     if config is not None:

@@ -18,7 +18,7 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
-from convzoo._checks import check_count, check_number
+from convzoo._checks import check_count, check_flags, check_number, check_tensor
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.layers._dropblock_ops import Normalise, drop_blocks, dropped_fraction, seed_rate
 
@@ -66,6 +66,8 @@ def drop_block(
         >>> round((y == 0).float().mean().item(), 2), round(y.mean().item(), 4)
         (0.1, 1.0)
     """
+    check_tensor("x", x)
+    check_flags(per_channel=per_channel, calibrated=calibrated, training=training)
     dims = x.dim() - 2
     if not 1 <= dims <= 3:
         raise InputError(f"x: expected (B, C, *size) with 1 to 3 axes, got {tuple(x.shape)}")
@@ -105,7 +107,7 @@ def drop_block_gamma(
         >>> round(drop_block_gamma(0.1, (14, 14), 7), 5)
         0.00625
     """
-    block = _check_map(drop_prob, size, block_size)
+    block = _check_map(drop_prob, size, block_size, calibrated)
     return seed_rate(drop_prob, tuple(size), block, calibrated)
 
 
@@ -136,7 +138,7 @@ def drop_block_fraction(
         >>> round(drop_block_fraction(0.1, (14, 14), 7), 4)
         0.0929
     """
-    block = _check_map(drop_prob, size, block_size)
+    block = _check_map(drop_prob, size, block_size, calibrated)
     gamma = drop_block_gamma(drop_prob, size, block_size, calibrated=calibrated)
     return dropped_fraction(gamma, tuple(size), block)
 
@@ -167,6 +169,7 @@ class _DropBlock(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        check_flags(per_channel=per_channel, calibrated=calibrated)
         _check_normalise(normalise)
         blocks = _per_axis(block_size, self.spatial_dims)
         self.block_size = blocks if isinstance(block_size, Sequence) else blocks[0]
@@ -237,6 +240,7 @@ class _DropBlock(nn.Module):
 
 
 def _drop_block(layer: _DropBlock, x: Tensor) -> Tensor:
+    check_tensor("x", x)
     if x.dim() != layer.spatial_dims + 2:
         raise InputError(
             f"x: expected (B, C) and {layer.spatial_dims} spatial axes, got {tuple(x.shape)}"
@@ -361,8 +365,9 @@ def _check_normalise(normalise: str) -> None:
 
 
 def _check_map(
-    drop_prob: float, size: Sequence[int], block_size: int | Sequence[int]
+    drop_prob: float, size: Sequence[int], block_size: int | Sequence[int], calibrated: bool
 ) -> tuple[int, ...]:
+    check_flags(calibrated=calibrated)
     check_number("drop_prob", drop_prob, 0, 1)
     if not size:
         raise InputError(f"size: expected at least one axis, got {size!r}")

@@ -10,6 +10,7 @@ from typing import TypedDict
 from torch import nn
 
 from convzoo._checks import check_count
+from convzoo._modes import check_network
 from convzoo.errors import InputError
 from convzoo.layers.dropblock import DropBlock1d, DropBlock2d, DropBlock3d
 
@@ -52,6 +53,7 @@ class DropBlockSchedule:
     last_step: int
 
     def __init__(self, net: nn.Module, total_steps: int) -> None:
+        check_network(net)
         if not _layers(net):
             raise InputError("net: expected a network with DropBlock layers, found none")
         self.net = net
@@ -75,8 +77,12 @@ class DropBlockSchedule:
 
     def load_state_dict(self, state: DropBlockScheduleState) -> None:
         """Go on from a state that `state_dict` returned."""
-        self.last_step = state["step"]
-        self.total_steps = state["total_steps"]
+        try:
+            step, total = state["step"], state["total_steps"]
+        except (KeyError, TypeError) as error:
+            raise InputError(f"state: not that of a DropBlockSchedule: {error}") from None
+        self.last_step = check_count("step", step, least=0)
+        self.total_steps = check_count("total_steps", total)
         self._apply()
 
     def _apply(self) -> None:

@@ -19,7 +19,7 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
-from convzoo._checks import check_count, check_probability
+from convzoo._checks import check_count, check_flags, check_probability
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.layers._dropconnect_ops import drop_connect
 from convzoo.layers._rng import draw_seed, uniform
@@ -89,6 +89,7 @@ class _DropConnect(nn.Module):
         self.per = per
         self.inference = inference
         self.samples = check_count("samples", samples)
+        check_flags(rescale=rescale)
         self.rescale = rescale
         self.generator = generator
 
@@ -255,7 +256,11 @@ class DropConnectLinear(_DropConnect, nn.Linear):  # pyright: ignore[reportUnsaf
         dtype: torch.dtype | None = None,
         **options: Unpack[DropConnectOptions],
     ) -> None:
-        nn.Linear.__init__(self, in_features, out_features, bias, device=device, dtype=dtype)
+        check_flags(bias=bias)
+        try:
+            nn.Linear.__init__(self, in_features, out_features, bias, device=device, dtype=dtype)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"DropConnectLinear: {error}") from error
         self._configure(p, activation, **options)
 
     def _map(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -318,7 +323,11 @@ class DropConnectConv2d(_DropConnect, nn.Conv2d):  # pyright: ignore[reportUnsaf
         **options: Unpack[DropConnectOptions],
     ) -> None:
         window = (kernel_size, stride, padding, dilation, groups, bias, padding_mode)
-        nn.Conv2d.__init__(self, in_channels, out_channels, *window, device=device, dtype=dtype)
+        check_flags(bias=bias)
+        try:
+            nn.Conv2d.__init__(self, in_channels, out_channels, *window, device=device, dtype=dtype)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"DropConnectConv2d: {error}") from error
         self._configure(p, activation, **options)
 
     def _map(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

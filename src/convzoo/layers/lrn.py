@@ -12,7 +12,7 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
-from convzoo._checks import check_count, check_number
+from convzoo._checks import check_count, check_number, check_tensor
 from convzoo.errors import InputError, UnknownNameError
 
 AlphaMode = Literal["sum", "mean"]
@@ -63,6 +63,7 @@ def local_response_norm(
         >>> round(norm[0, 2, 0, 0].item(), 4)
         5.8369
     """
+    check_tensor("x", x)
     _check(size, alpha, beta, k, alpha_mode)
     if x.dim() < 3:
         raise InputError(

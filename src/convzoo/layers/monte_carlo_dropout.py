@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from convzoo._checks import check_count
 from convzoo._heads import DropoutConv2d, DropoutLinear
-from convzoo._modes import evaluation
+from convzoo._modes import check_network, evaluation
 from convzoo.errors import InputError
 from convzoo.layers.dropblock import DropBlock1d, DropBlock2d, DropBlock3d
 from convzoo.layers.dropconnect import DropConnectConv2d, DropConnectLinear
@@ -79,6 +79,7 @@ def mc_dropout(net: nn.Module, x: Tensor, samples: int = 30) -> MCDropout:
         >>> result.probabilities.shape, bool((result.mutual_information >= 0).all())
         (torch.Size([4, 3]), True)
     """
+    check_network(net)
     samples = check_count("samples", samples)
     active = [module for module in net.modules() if _is_dropout_like(module)]
     if not active:

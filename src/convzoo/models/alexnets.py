@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from convzoo import _tags
 from convzoo._build import BuildOptions
-from convzoo._checks import check_probability
+from convzoo._checks import check_counts, check_flags, check_probability
 from convzoo._classifier import Classifier
 from convzoo._construct import construct
 from convzoo._contract import Stage
@@ -127,6 +127,8 @@ class AlexNet(Classifier):
         inplace: bool = True,
     ) -> None:
         super().__init__()
+        check_counts(num_classes=num_classes, in_channels=in_channels)
+        check_flags(inplace=inplace)
         check_probability("dropout", dropout)
         layers: list[nn.Module] = []
         stages: list[Stage] = []
@@ -235,6 +237,8 @@ class AlexNet2012(Classifier):
         inplace: bool = True,
     ) -> None:
         super().__init__()
+        check_counts(num_classes=num_classes, in_channels=in_channels)
+        check_flags(inplace=inplace)
         check_probability("dropout", dropout)
         if towers not in (1, 2):
             raise InputError(f"towers: expected 1 or 2, got {towers!r}")

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convzoo._checks import check_count
+from convzoo._checks import check_count, check_flags
 from convzoo._modes import check_network, kept_modes
 from convzoo.errors import InputError
 from convzoo.training._accelerator import MixedPrecision, accelerator
@@ -71,6 +71,7 @@ def evaluate(
         (179, True)
     """
     check_network(net)
+    check_flags(cpu=cpu, progress=progress)
     batch_size = check_count("batch_size", batch_size)
     prepared = Prepared(
         "data", data, transform, usual_transform(net, train=False), number_of_classes(net)
@@ -131,15 +132,13 @@ class _Result:
 
     def __init__(self, num_classes: int, device: torch.device) -> None:
         from torchmetrics import MeanMetric
-        from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
+        from torchmetrics.classification import MulticlassAccuracy
 
         self.num_classes = num_classes
         # All processes see all scores, hence nothing is left to synchronise.
         alone: dict[str, Any] = {"sync_on_compute": False}
         self.loss = MeanMetric(**alone).to(device)
-        self.confusion = MulticlassConfusionMatrix(
-            max(num_classes, 2), validate_args=False, **alone
-        ).to(device)
+        self.cells: list[Tensor] = []  # true class * num_classes + predicted class, an image each
         self.top5 = (
             MulticlassAccuracy(num_classes, top_k=5, average="micro", validate_args=False, **alone)
             if num_classes > 5
@@ -150,22 +149,26 @@ class _Result:
 
     def update(self, scores: Tensor, targets: Tensor) -> None:
         self.loss.update(F.cross_entropy(scores, targets), weight=len(targets))
-        self.confusion.update(scores.argmax(dim=1), targets)
+        self.cells.append(targets * self.num_classes + scores.argmax(dim=1))
         if self.top5 is not None:
             self.top5.update(scores, targets)
 
     def compute(self, labels: Sequence[str] | None) -> Evaluation:
         n = self.num_classes
-        counts: Tensor = self.confusion.compute()[:n, :n].cpu()
-        samples = int(counts.sum())
+        cells = torch.cat(self.cells)
+        # Only the cells that have images: the whole matrix of 10,000 classes takes a gigabyte.
+        found, counts = torch.unique(cells, return_counts=True)
+        rows: list[list[tuple[int, int]]] = [[] for _ in range(n)]
+        for cell, count in zip(found.tolist(), counts.tolist(), strict=True):
+            rows[cell // n].append((cell % n, count))
         if labels is None or len(labels) != n:
             labels = [str(i) for i in range(n)]
         return Evaluation(
-            samples=samples,
+            samples=len(cells),
             loss=float(self.loss.compute()),
-            top1=int(counts.diagonal().sum()) / samples,
+            top1=int(counts[found % (n + 1) == 0].sum()) / len(cells),
             top5=None if self.top5 is None else float(self.top5.compute()),
-            confusion=tuple(tuple(int(v) for v in row) for row in counts.tolist()),
+            counts=tuple(tuple(row) for row in rows),
             labels=tuple(labels),
         )
 

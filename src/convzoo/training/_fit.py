@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import nn
 from torch.optim import Optimizer
 
-from convzoo._checks import check_count
+from convzoo._checks import check_count, check_flags
 from convzoo._modes import check_network
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.layers import DropBlock1d, DropBlock2d, DropBlock3d, DropBlockSchedule
@@ -163,6 +163,7 @@ def fit(
         (1, 1, 'finished')
     """
     check_network(net)
+    check_flags(resume=resume, sync_batch_norm=sync_batch_norm, cpu=cpu, progress=progress)
     epochs = check_count("epochs", epochs)
     batch_size = check_count("batch_size", batch_size)
     gradient_accumulation = check_count("gradient_accumulation", gradient_accumulation)

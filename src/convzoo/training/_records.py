@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from convzoo._checks import check_path
 from convzoo.errors import InputError
 
 StopReason = Literal["finished", "early", "interrupted"]
@@ -105,8 +107,15 @@ class History:
 
         Args:
             path: The file; it is replaced if it is there.
+
+        Raises:
+            InputError: It cannot be written.
         """
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(self.to_dict(), indent=2) + "\n"
+        try:
+            check_path("path", path).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"path: {path} cannot be written: {error.strerror}") from error
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> History:
@@ -176,23 +185,38 @@ class Evaluation:
         top1: Share of images whose best-scored class is the right one, in [0, 1].
         top5: Share of images whose class is among the five best-scored, in [0, 1]; None with five
             classes or fewer, where it would say nothing.
-        confusion: Counts by true class (row) and predicted class (column).
-        labels: The classes' names, in the order of rows and columns.
+        counts: For each true class the classes that were predicted, as pairs (class, images). May
+            be given as whole rows of numbers.
+        labels: The classes' names, in order.
     """
 
     samples: int
     loss: float
     top1: float
     top5: float | None
-    confusion: tuple[tuple[int, ...], ...]
+    counts: tuple[tuple[tuple[int, int], ...], ...]
     labels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.counts) != len(self.labels):
+            raise InputError(
+                f"counts: expected a row for each of the {len(self.labels)} labels, "
+                f"got {len(self.counts)}"
+            )
+        object.__setattr__(self, "counts", tuple(_pairs(row) for row in self.counts))
+
+    @property
+    def confusion(self) -> tuple[tuple[int, ...], ...]:
+        """Images by true class (row) and predicted class (column), made anew with every look."""
+        classes = range(len(self.labels))
+        return tuple(tuple(map(dict(row).get, classes, itertools.repeat(0))) for row in self.counts)
 
     @property
     def per_class(self) -> tuple[ClassResult, ...]:
         """One result a class, in order."""
         return tuple(
-            ClassResult(label, sum(row), row[i])
-            for i, (label, row) in enumerate(zip(self.labels, self.confusion, strict=True))
+            ClassResult(label, sum(images for _, images in row), dict(row).get(i, 0))
+            for i, (label, row) in enumerate(zip(self.labels, self.counts, strict=True))
         )
 
     def __str__(self) -> str:
@@ -209,7 +233,7 @@ class Evaluation:
     def to_dict(self) -> dict[str, object]:
         """The record as plain JSON values; `from_dict` takes it back."""
         fields = dataclasses.asdict(self)
-        fields["confusion"] = [list(row) for row in self.confusion]
+        fields["counts"] = [list(map(list, row)) for row in self.counts]
         fields["labels"] = list(self.labels)
         return fields
 
@@ -218,7 +242,7 @@ class Evaluation:
         """An evaluation from what `to_dict` gave, also after a way through JSON.
 
         Args:
-            fields: The fields by name.
+            fields: The fields by name; `confusion`, the whole matrix, does in place of `counts`.
 
         Returns:
             The evaluation.
@@ -227,8 +251,20 @@ class Evaluation:
             InputError: A field is missing or unknown.
         """
         try:
-            rows: Sequence[Sequence[int]] = fields["confusion"]
-            confusion = tuple(tuple(row) for row in rows)
-            return cls(**{**fields, "confusion": confusion, "labels": tuple(fields["labels"])})
-        except (KeyError, TypeError) as error:
+            given = dict(fields)
+            counts = given.pop("confusion") if "confusion" in given else given.pop("counts")
+            return cls(**{**given, "counts": counts, "labels": tuple(given["labels"])})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"fields: not those of an Evaluation: {error}") from None
+
+
+def _pairs(row: Sequence[int | Sequence[int]]) -> tuple[tuple[int, int], ...]:
+    """The pairs (class, images) of a row that may hold all numbers."""
+    found = []
+    for place, item in enumerate(row):
+        if isinstance(item, int):
+            item = (place, item)
+        predicted, images = item
+        if images:
+            found.append((predicted, images))
+    return tuple(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from convzoo._checks import check_count, check_number
+from convzoo._checks import check_count, check_number, check_tensor
 from convzoo._modes import evaluation, kept_modes
 from convzoo.errors import InputError
 from convzoo.transfer._find_heads import find_heads, score_width, unwrap
@@ -49,6 +49,7 @@ def cached_features(
         >>> convzoo.cached_features(net, data).tensors[0].shape
         torch.Size([4, 64])
     """
+    batch_size = check_count("batch_size", batch_size)
     batches: Iterable[tuple[Tensor, Tensor]]
     if isinstance(data, DataLoader) or not isinstance(data, Dataset):
         batches = data
@@ -67,7 +68,11 @@ def cached_features(
     handle = head.register_forward_pre_hook(catch)
     try:
         with evaluation(core):
-            for images, classes in batches:
+            for batch in batches:
+                if not isinstance(batch, Sequence) or len(batch) != 2:
+                    raise InputError(f"data: expected pairs (images, classes), got {batch!r:.80}")
+                images, classes = batch
+                check_tensor("data: images", images)
                 caught.clear()
                 with torch.no_grad():
                     core(images.to(device))

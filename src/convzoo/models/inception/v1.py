@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 from convzoo import _tags
 from convzoo._build import BuildOptions
-from convzoo._checks import check_choice
+from convzoo._checks import check_choice, check_counts, check_flags, check_probability
 from convzoo._classifier import Classifier
 from convzoo._construct import construct
 from convzoo._contract import Stage
@@ -120,6 +120,10 @@ class GoogLeNet(Classifier):
         inplace: bool = True,
     ) -> None:
         super().__init__()
+        check_counts(num_classes=num_classes, in_channels=in_channels)
+        check_flags(batch_norm=batch_norm, inplace=inplace)
+        check_probability("dropout", dropout)
+        check_probability("dropout_aux", dropout_aux)
         check_choice("stem", stem, get_args(GoogLeNetStem))
         conv = functools.partial(same_conv, batch_norm=batch_norm, inplace=inplace)
 

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from convzoo import _tags
 from convzoo._build import BuildOptions
+from convzoo._checks import check_counts, check_flags, check_probability
 from convzoo._classifier import Classifier
 from convzoo._construct import construct
 from convzoo._contract import Stage
@@ -88,6 +89,9 @@ class InceptionV3(Classifier):
         inplace: bool = True,
     ) -> None:
         super().__init__()
+        check_counts(num_classes=num_classes, in_channels=in_channels)
+        check_flags(inplace=inplace)
+        check_probability("dropout", dropout)
         # The names are those of the authors' TensorFlow code.
         self.Conv2d_1a_3x3: ConvUnit = ConvUnit(in_channels, 32, 3, stride=2, inplace=inplace)
         self.Conv2d_2a_3x3: ConvUnit = ConvUnit(32, 32, 3, inplace=inplace)

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from convzoo import _tags
 from convzoo._build import BuildOptions
-from convzoo._checks import check_choice, check_probability
+from convzoo._checks import check_choice, check_counts, check_flags, check_probability
 from convzoo._classifier import Classifier
 from convzoo._construct import construct
 from convzoo._contract import Stage
@@ -122,6 +122,8 @@ class LeNet5(Classifier):
         inplace: bool = True,
     ) -> None:
         super().__init__()
+        check_counts(num_classes=num_classes, in_channels=in_channels)
+        check_flags(inplace=inplace)
         check_choice("activation", activation, tuple(_ACTIVATIONS))
         check_choice("pool", pool, tuple(_POOLS))
         if input_size not in (28, 32):
@@ -209,7 +211,8 @@ class LeNet1998(Classifier):
         inplace: bool = True,
     ) -> None:
         super().__init__()
-        del inplace
+        check_counts(num_classes=num_classes, in_channels=in_channels)
+        check_flags(trainable_codes=trainable_codes, inplace=inplace)
         self.c1: nn.Conv2d = nn.Conv2d(in_channels, 6, 5)
         self.squash1: ScaledTanh = ScaledTanh()
         self.s2: Subsampling = Subsampling(6)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from convzoo._build import BuildOptions
-from convzoo._checks import check_choice, check_probability
+from convzoo._checks import check_choice, check_counts, check_flags, check_probability
 from convzoo._classifier import Classifier
 from convzoo._contract import Stage
 from convzoo.errors import InputError, UnknownNameError
@@ -145,6 +145,11 @@ class ResNet(Classifier):
         replace_stride_with_dilation: Sequence[bool] | None = None,
     ) -> None:
         super().__init__()
+        check_counts(
+            num_classes=num_classes, in_channels=in_channels, groups=groups, base_width=base_width
+        )
+        check_counts(**{f"widths[{i}]": width for i, width in enumerate(widths)})
+        check_flags(zero_init_residual=zero_init_residual, inplace=inplace)
         _check_choices(stem, shortcut, stride_in, layers, widths)
         dilate = (False, *_check_dilation(replace_stride_with_dilation, len(layers) - 1))
         norm = norm_factory(norm_layer)

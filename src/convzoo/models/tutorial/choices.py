@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, get_args
 
 from torch import nn
 
-from convzoo._checks import check_choice, check_count
+from convzoo._checks import LARGEST, check_choice, check_count
 from convzoo._classifier import Classifier
 from convzoo.errors import InputError
 from convzoo.presets import Preset
@@ -47,6 +47,9 @@ POOLINGS: Final[Mapping[str, Callable[[], nn.Module]]] = {
 }
 
 
+_MOST_LAYERS: Final = 1000
+
+
 def linear_stack(
     sizes: Sequence[int], activation: Activation, inplace: bool
 ) -> Iterator[nn.Module]:
@@ -65,10 +68,12 @@ def check_names(**chosen: str) -> None:
 
 def check_sizes(name: str, sizes: Sequence[int]) -> None:
     """Refuse what is no sequence of positive integers."""
-    if not isinstance(sizes, Sequence):
+    if not isinstance(sizes, Sequence) or isinstance(sizes, str):
         raise InputError(f"{name}: expected a sequence of integers, got {sizes!r}")
+    if len(sizes) > _MOST_LAYERS:
+        raise InputError(f"{name}: expected at most {_MOST_LAYERS} layers, got {len(sizes)}")
     for size in sizes:
-        check_count(name, size)
+        check_count(name, size, most=LARGEST)
 
 
 class SmallNetwork(Classifier):

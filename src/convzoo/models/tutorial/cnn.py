@@ -10,6 +10,7 @@ from typing import ClassVar, Final, NamedTuple, Unpack
 
 from torch import Tensor, nn
 
+from convzoo._checks import check_counts, check_flags
 from convzoo._construct import construct
 from convzoo._contract import Stage
 from convzoo.errors import InputError
@@ -95,13 +96,19 @@ class TutorialCNN(SmallNetwork):
     ) -> None:
         super().__init__()
         check_names(activation=activation, init=init, padding=padding, pool=pool)
-        check_sizes("image_size", [image_size])
+        check_counts(num_classes=num_classes, in_channels=in_channels, image_size=image_size)
+        check_flags(inplace=inplace)
         check_sizes("hidden", hidden)
         self.init: Init = init
         self.activation: Activation = activation
         self.features: nn.Sequential = nn.Sequential()
         stages: list[Stage] = []
         channels, reached = in_channels, 1
+        for row in convs:
+            if len(row) != 4:
+                raise InputError(
+                    f"convs: expected (filters, kernel, stride, pooled) a layer, got {row!r:.80}"
+                )
         for number, (filters, kernel, stride, pooled) in enumerate(convs, 1):
             conv = nn.Conv2d(
                 channels,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from convzoo._build import BuildOptions
+from convzoo._checks import check_counts, check_flags
 from convzoo._construct import construct
 from convzoo._contract import Stage
 from convzoo.models.tutorial.choices import (
@@ -78,8 +79,8 @@ class LinearClassifier(SmallNetwork):
         inplace: bool = True,
     ) -> None:
         super().__init__()
-        del inplace
-        check_sizes("image_size", [image_size])
+        check_counts(num_classes=num_classes, in_channels=in_channels, image_size=image_size)
+        check_flags(inplace=inplace)
         self.pixels: nn.Identity = nn.Identity()
         self.fc: nn.Linear = nn.Linear(in_channels * image_size**2, num_classes)
         self.in_channels: int = in_channels
@@ -134,7 +135,8 @@ class MLP(SmallNetwork):
     ) -> None:
         super().__init__()
         check_names(activation=activation, init=init)
-        check_sizes("image_size", [image_size])
+        check_counts(num_classes=num_classes, in_channels=in_channels, image_size=image_size)
+        check_flags(inplace=inplace)
         check_sizes("hidden", hidden)
         self.init: Init = init
         self.activation: Activation = activation

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from convzoo import _tags
 from convzoo._build import BuildOptions
-from convzoo._checks import check_probability
+from convzoo._checks import check_counts, check_flags, check_probability
 from convzoo._classifier import Classifier
 from convzoo._construct import construct
 from convzoo._contract import Stage
@@ -112,6 +112,14 @@ class VGG(Classifier):
             raise InputError(
                 f"widths: expected one number a block, {len(blocks)}, got {tuple(widths)}"
             )
+        check_counts(num_classes=num_classes, in_channels=in_channels, hidden=hidden, grid=grid)
+        check_counts(**{f"widths[{i}]": width for i, width in enumerate(widths)})
+        check_flags(
+            batch_norm=batch_norm,
+            local_response_norm=local_response_norm,
+            paper_init=paper_init,
+            inplace=inplace,
+        )
         check_probability("dropout", dropout)
         self.paper_init = paper_init
         self.hidden: int = hidden
