@@ -17,6 +17,7 @@ from pathlib import Path
 import convzoo
 from convzoo import by_name
 from convzoo.registry import MODELS, ModelInfo
+from convzoo.weights import find_weights
 
 PACKAGE = Path(convzoo.__file__).parent
 OURS = {
@@ -39,6 +40,9 @@ def tags() -> dict[str, list[str]]:
     for full_name in convzoo.list_weights():
         model, _, tag = full_name.partition(".")
         found.setdefault(model, []).append(tag)
+    for model, theirs in found.items():
+        if find_weights(model, "default"):
+            theirs.insert(0, "default")
     return found
 
 
@@ -92,9 +96,9 @@ def create_model_overloads() -> str:
 
 def load_overloads() -> str:
     groups: dict[str, list[str]] = {}
-    for name in convzoo.list_weights():
-        network = MODELS[name.partition(".")[0]].network.__name__
-        groups.setdefault(network, []).append(name)
+    for model, found in sorted(tags().items()):
+        names = groups.setdefault(MODELS[model].network.__name__, [])
+        names += [f"{model}.{tag}" for tag in found]
     signatures = (
         f"def load(source: {literal(names)}, **options: Unpack[LoadOptions]) -> models.{net}: ..."
         for net, names in groups.items()

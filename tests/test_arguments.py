@@ -60,6 +60,7 @@ CALLS: dict[str, Callable[[], dict[str, object]]] = {
     },
     "channel_stats": lambda: {"dataset": [image for image, _ in pairs()]},
     "class_names": lambda: {"root": "photos"},
+    "create_feature_extractor": lambda: {"net": small()},
     "create_model": lambda: {"name": "lenet5"},
     "digits": dict,
     "evaluate": lambda: {"net": tiny(), "data": pairs(), "cpu": True},

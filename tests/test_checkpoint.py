@@ -254,7 +254,7 @@ def test_garbage_collection_is_left_as_it_was(folder: Path) -> None:
             load(folder)
             assert gc.isenabled() is enabled
             with pytest.raises(ConvzooError):
-                load(folder, num_classes=0)
+                load(folder, num_classes=-1)
             assert gc.isenabled() is enabled
         finally:
             gc.enable()

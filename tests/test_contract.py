@@ -137,9 +137,9 @@ def test_unknown_options_are_named(name: str) -> None:
     with pytest.raises(UnknownNameError, match=f"option of {name} 'in_chanels'.*in_channels"):
         build_meta(name, in_chanels=1)
     with pytest.raises(
-        InputError, match="num_classes: expected an integer from 1 to 1048576, got 0"
+        InputError, match="num_classes: expected an integer from 0 to 1048576, got -1"
     ):
-        build_meta(name, num_classes=0)
+        build_meta(name, num_classes=-1)
 
 
 @pytest.mark.parametrize("name", BY_KIND)

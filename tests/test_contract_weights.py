@@ -32,15 +32,6 @@ def test_the_right_tag_is_named(name: str, weights: object, tag: str) -> None:
     assert f"{name}.{tag}" in convzoo.list_weights()
 
 
-@pytest.mark.parametrize("value", [True, False])
-def test_pretrained_is_answered_with_weights(value: bool) -> None:
-    message = r"^pretrained: resnet50 takes weights= .*weights='tv_in1k' .*'resnet50\.\*'"
-    with pytest.raises(InputError, match=message):
-        convzoo.create_model("resnet50", pretrained=value)
-    with pytest.raises(InputError, match="no weights of alexnet_2012 are published"):
-        convzoo.create_model("alexnet_2012", pretrained=value)
-
-
 def test_other_values_are_no_weights() -> None:
     for wrong in (False, 1, 3.5, b"tv_in1k", ["tv_in1k"]):
         with pytest.raises(InputError, match="weights: expected a tag of cifar_resnet20, a folder"):

@@ -81,7 +81,8 @@ def test_timm_refuses_what_it_would_build_otherwise(tmp_path: Path) -> None:
 def test_timm_crops_as_the_preset_does(resize: int) -> None:
     import math
 
-    from convzoo.hub._config import timm_fields, timm_preset
+    from convzoo._idioms import timm_fields
+    from convzoo.hub._config import timm_preset
 
     preset = presets.IMAGENET.replace(resize=resize, interpolation="bicubic")
     fields = timm_fields(preset)

@@ -144,6 +144,15 @@ def test_the_input_is_left_as_it_was():
     assert (image == 0.5).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_an_empty_batch_passes(interpolation, dtype: torch.dtype) -> None:
+    transform = COLOUR.replace(interpolation=interpolation).eval()
+    for channels in (1, 3, 4):
+        found = transform(torch.zeros(0, channels, 40, 50, dtype=dtype))
+        assert (found.shape, found.dtype) == ((0, 3, 8, 8), torch.float32)
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [

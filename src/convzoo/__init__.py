@@ -148,6 +148,10 @@ if TYPE_CHECKING:
         visualize as visualize,
         weights as weights,
     )
+    from convzoo._extractor import (
+        FeatureExtractor as FeatureExtractor,
+        create_feature_extractor as create_feature_extractor,
+    )
     from convzoo._summary import (
         Summary as Summary,
         summary as summary,
@@ -198,6 +202,7 @@ if TYPE_CHECKING:
     )
 else:
     _names = {
+        "convzoo._extractor": ["FeatureExtractor", "create_feature_extractor"],
         "convzoo.hub": ["fetch", "push", "save", "verify"],
         "convzoo.inference": ["Predictor"],
         "convzoo.labels": ["map_labels"],

@@ -6,12 +6,10 @@ here, once, for all of them.
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any, Final, TypedDict
 
 import torch
@@ -20,7 +18,6 @@ from convzoo._checks import LARGEST, MOST_CHANNELS, check_count, check_flags
 from convzoo._contract import Contract
 from convzoo._meta_device import OnMeta
 from convzoo.errors import ConvzooError, InputError, UnknownNameError
-from convzoo.layers import DropBlockConfig
 from convzoo.registry import ModelInfo
 
 _MOST_NUMBERS: Final = 1 << 36  # parameters; 256 GiB of float32
@@ -30,11 +27,14 @@ class BuildOptions(TypedDict, total=False):
     """Arguments that every builder takes besides `weights`."""
 
     num_classes: int | None
-    """Classes to score; None means as the weights have, without weights the paper's number."""
+    """Classes to score; None means as the weights have, without weights the paper's number. 0
+    leaves the head away: `forward` returns what its last layer would get."""
     in_channels: int | None
     """Channels of the input image; None means as the weights have, else the paper's number."""
     device: torch.device | str | None
     """Where the parameters live; None means torch's default device."""
+    pretrained: bool | None
+    """fastai's spelling: True is `weights="default"`, False and None are fresh weights."""
 
 
 class Place(typing.NamedTuple):
@@ -64,8 +64,8 @@ def place(options: Mapping[str, Any]) -> Place:
         InputError: A number is out of range, or there is no such device.
     """
     num_classes, in_channels = (
-        None if options.get(name) is None else check_count(name, options[name], most=most)
-        for name, most in (("num_classes", LARGEST), ("in_channels", MOST_CHANNELS))
+        None if options.get(name) is None else check_count(name, options[name], least=n, most=most)
+        for name, n, most in (("num_classes", 0, LARGEST), ("in_channels", 1, MOST_CHANNELS))
     )
     given = options.get("device")
     try:
@@ -147,7 +147,7 @@ def empty(
     Args:
         info: The builder's entry.
         own: Its `own_options`.
-        num_classes: Classes; None means the paper's.
+        num_classes: Classes; None means the paper's, 0 no head.
         in_channels: Channels; None means the paper's.
 
     Returns:
@@ -155,6 +155,8 @@ def empty(
     """
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     given = {key: value for key, value in sizes.items() if value is not None}
+    if num_classes == 0:
+        del given["num_classes"]  # the layer that is taken away below
     network, options = info.network, dict(own)
     if options.pop("aux_heads", False) and info.with_aux is not None:
         network = info.with_aux
@@ -172,12 +174,12 @@ def empty(
             f"{_MOST_NUMBERS:,} are allowed"
         )
     net.architecture = info.name
-    # As JSON would hold them, for saving; constructors take a record's fields in its place.
-    net.options = {
-        key: asdict(value) if isinstance(value, DropBlockConfig) else copy.deepcopy(value)
-        for key, value in own.items()
-        if (key, value) != ("aux_heads", False)
-    }
+    net.options = network.kept_options(
+        {key: value for key, value in own.items() if (key, value) != ("aux_heads", False)}
+    )
+    if num_classes == 0:
+        with OnMeta():
+            net.reset_head(0)
     net.preset = network.preset_for(info.preset, {**info.settings, **options}).for_channels(
         net.in_channels
     )

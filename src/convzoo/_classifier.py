@@ -7,11 +7,11 @@ from typing import Self
 
 import torch
 
-from convzoo._contract import Contract
+from convzoo._idioms import Idioms
 from convzoo.errors import InputError
 
 
-class Classifier(Contract):
+class Classifier(Idioms):
     """A convolutional network that scores the classes of an image.
 
     Subclasses set `head_path`, `in_channels`, `num_features`, `min_size` and `stages`, and

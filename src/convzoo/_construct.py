@@ -22,7 +22,8 @@ def construct(builder: Callable[..., C], weights: str | None, options: Mapping[s
 
     Args:
         builder: The builder itself.
-        weights: A tag of the catalogue, a folder, a file or a `hf-hub:` address; None initialises.
+        weights: A tag of the catalogue, `"default"`, a folder, a file or a `hf-hub:` address;
+            None initialises.
         options: What the builder was given besides: `num_classes`, `in_channels`, `device` and
             what the network's class takes.
 
@@ -39,10 +40,19 @@ def construct(builder: Callable[..., C], weights: str | None, options: Mapping[s
         raise InputError(
             f"builder: expected a function with @architecture, got {builder.__name__!r:.80}"
         )
-    if "pretrained" in options:
+    if options.get("pretrained") not in (None, True, False):
         raise InputError(
-            f"pretrained: {info.name} takes weights= instead; " + _weights_hint(info.name)
+            f"pretrained: expected True or False, got {options['pretrained']!r:.80}; "
+            + _weights_hint(info.name)
         )
+    if options.get("pretrained"):
+        if weights is not None:
+            raise InputError(
+                f"pretrained: weights={weights!r:.80} says already which to load; leave it out"
+            )
+        weights = "default"
+    if options.get("num_classes") == 0 and options.get("aux_heads"):
+        raise InputError("aux_heads: num_classes=0 leaves them nothing to score; leave it out")
     if weights is None:
         net = fresh(info, options)
     else:
@@ -64,6 +74,12 @@ _TORCHVISION: Final[Mapping[str, tuple[str, ...]]] = {
 def _check_weights(architecture: str, weights: object) -> None:
     """Answer what torchvision and timm would take for `weights=` with what is meant here."""
     name = weights.name if isinstance(weights, Enum) else weights
+    if name == "default" and not Path(name).exists():
+        from convzoo.weights import find_weights  # reads the catalogue: only when asked
+
+        if find_weights(architecture, name) is None:
+            raise InputError(f"weights: {_weights_hint(architecture)}")
+        return
     if isinstance(weights, os.PathLike) or (
         isinstance(weights, str) and (weights.upper() not in _TORCHVISION or Path(weights).exists())
     ):

@@ -7,15 +7,25 @@ of the Hub: [Classifier][convzoo.Classifier] adds how a network is kept and fetc
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from convzoo._checks import check_labels, check_tensor
-from convzoo._heads import head_width, new_head
+from convzoo._checkpointing import run_in_parts
+from convzoo._checks import (
+    LARGEST,
+    check_count,
+    check_labels,
+    check_probability,
+    check_tensor,
+)
+from convzoo._heads import head_width, new_head, no_head
 from convzoo.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -38,6 +48,10 @@ class Stage(NamedTuple):
     stride: int
 
 
+class _StopHere(Exception):  # noqa: N818 - no error: the last map that was asked for is there
+    """Ends a forward pass."""
+
+
 class Contract(nn.Module, ABC):
     """What a network that scores the classes of an image promises.
 
@@ -57,6 +71,7 @@ class Contract(nn.Module, ABC):
         architecture: The name of the builder that made the network, or None.
         options: The options that builder was given, for saving and loading.
         provenance: Where the weights come from, for the model card; empty for fresh ones.
+        grad_checkpointing: Whether training keeps the input of each stage only.
     """
 
     head_path: ClassVar[str]
@@ -71,6 +86,7 @@ class Contract(nn.Module, ABC):
     architecture: str | None = None
     options: Mapping[str, object] = {}
     provenance: Mapping[str, object] = {}
+    grad_checkpointing: bool = False
 
     @abstractmethod
     def forward_features(self, x: Tensor) -> Tensor:
@@ -113,6 +129,23 @@ class Contract(nn.Module, ABC):
         del options
         return preset
 
+    @classmethod
+    def kept_options(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of a builder as `save` keeps them: what JSON holds.
+
+        Args:
+            options: What the builder was given.
+
+        Returns:
+            The same, a record as the mapping of its fields; constructors take that as well.
+        """
+        return {
+            key: asdict(value)
+            if is_dataclass(value) and not isinstance(value, type)
+            else copy.deepcopy(value)
+            for key, value in options.items()
+        }
+
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, in_channels, H, W) -> class scores (B, num_classes)."""
         return self.forward_head(self.forward_features(x))
@@ -125,8 +158,13 @@ class Contract(nn.Module, ABC):
 
     @property
     def num_classes(self) -> int:
-        """How many classes the network scores."""
+        """How many classes the network scores; 0 without a head."""
         return head_width(self.get_submodule(self.head_path), f"net.{self.head_path}")
+
+    @property
+    def head_hidden_size(self) -> int:
+        """Length of what the last layer gets, and of what `forward` returns without a head."""
+        return no_head(self.get_submodule(self.head_path)).in_features
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -149,20 +187,23 @@ class Contract(nn.Module, ABC):
             return super().__getattr__(name)
 
     def intermediates(self, x: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """The feature maps of the named stages.
+        """The feature maps of the named stages, or what any other modules return.
 
         Hooks of your own still fire, and gradients flow through what is returned. Runs in eager
         mode.
 
         Args:
             x: Images, (B, in_channels, H, W).
-            names: Stages to read; None means all of them.
+            names: What to read; None means all `stages`. A name is a stage's first, else the path
+                of a submodule, as [summary][convzoo.summary] prints it.
 
         Returns:
-            Stage name -> feature map (B, channels, H / stride, W / stride), in running order.
+            Name -> feature map, a stage's (B, channels, H / stride, W / stride), in running
+            order.
 
         Raises:
-            UnknownNameError: A name is not one of `stages`.
+            UnknownNameError: A name is neither.
+            InputError: A module does not run when images are scored (an auxiliary head).
 
         Examples:
             >>> import torch, convzoo
@@ -171,48 +212,93 @@ class Contract(nn.Module, ABC):
             >>> {name: tuple(f.shape) for name, f in maps.items()}
             {'layer1': (1, 16, 32, 32), 'layer3': (1, 64, 8, 8)}
         """
-        names = [names] if isinstance(names, str) else names
-        by_name = {stage.name: stage for stage in self.stages}
-        for name in names or ():
-            if name not in by_name:
-                raise UnknownNameError("stage", name, by_name)
+        if names is None:
+            names = [stage.name for stage in self.stages]
+        found, _ = self._read(x, [names] if isinstance(names, str) else names)
+        return found
+
+    def _read(
+        self, x: Tensor, names: Sequence[str], stop_at: str | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The maps of the named places, and the last map that was computed."""
+        modules = dict(self.named_modules())
+        stages = {stage.name: modules[stage.module] for stage in self.stages}
         found: dict[str, Tensor] = {}
         handles = []
-        for stage in self.stages:
-            if names is not None and stage.name not in names:
-                continue
+        for name in dict.fromkeys(names):
+            module = stages.get(name, modules.get(name) if name else None)
+            if module is None:
+                raise UnknownNameError("stage", name, {**stages, **modules})
 
-            def keep(
-                _module: nn.Module, _inputs: object, output: Tensor, name: str = stage.name
-            ) -> None:
-                found[name] = output
+            def keep(_module: nn.Module, _inputs: object, output: Tensor, name: str = name) -> None:
+                # What is no stage may be overwritten by the ReLU after it.
+                found[name] = output if name in stages else output.clone()
+                if name == stop_at:
+                    raise _StopHere
 
-            handles.append(self.get_submodule(stage.module).register_forward_hook(keep))
+            handles.append(module.register_forward_hook(keep))
         try:
-            self.forward_features(x)
+            features = self.forward_features(x)
+            if any(name not in stages for name in names):
+                self.forward_head(features)
+        except _StopHere:
+            features = found[str(stop_at)]
         finally:
             for handle in handles:
                 handle.remove()
-        return found
+        for name in names:
+            if name not in found:
+                raise InputError(f"names: {name!r} does not run when images are scored")
+        return found, features
 
     def reset_head(self, num_classes: int, *, dropout: float = 0.0) -> None:
-        """Replace every head's last layer (auxiliary ones too) by a fresh one.
+        """Replace every head's last layer (auxiliary ones too) by a fresh one, or take it away.
 
         [replace_head][convzoo.replace_head] does this for any network, and freezes if asked.
 
         Args:
-            num_classes: Classes the new head scores, at least 1.
+            num_classes: Classes the new head scores. 0 leaves none, and `forward` returns what
+                the last layer got, (B, head_hidden_size); auxiliary heads are removed.
             dropout: Probability of dropping an input of the new layer, in [0, 1).
         """
+        if check_count("num_classes", num_classes, least=0, most=LARGEST) == 0:
+            check_probability("dropout", dropout)
+            self._drop_aux_heads()
+        like = next(self.parameters(), None)
         for path in self.head_paths():
-            self.set_submodule(path, new_head(self.get_submodule(path), num_classes, dropout))
+            self.set_submodule(path, self._last_layer(path, num_classes, dropout, like))
         self.labels = None
+
+    def _last_layer(
+        self, path: str, num_classes: int, dropout: float, like: Tensor | None
+    ) -> nn.Module:
+        """A head's last layer for other classes."""
+        old = self.get_submodule(path)
+        return new_head(old, num_classes, dropout, like) if num_classes else no_head(old)
+
+    def _drop_aux_heads(self) -> None:
+        """Remove the auxiliary heads for good, and say so in the options."""
+        for path in tuple(self.head_paths())[1:]:
+            setattr(self, path.partition(".")[0], None)
+        self.options = {k: v for k, v in self.options.items() if k != "aux_heads"}
 
     def head_paths(self) -> Iterator[str]:
         """Paths of the last layers of all heads that this network has, the main one first."""
         yield self.head_path
         present = dict(self.named_modules())
         yield from (path for path in self.aux_head_paths if path in present)
+
+    def _run(self, x: Tensor, *layers: nn.Module | None) -> Tensor:
+        """Layers one after the other, None being none; in parts while gradients are checkpointed.
+
+        A part ends where a stage does.
+        """
+        if self.grad_checkpointing and torch.is_grad_enabled() and not isinstance(x, Proxy):
+            ends = {self.get_submodule(stage.module) for stage in self.stages}
+            return run_in_parts(x, [layer for layer in layers if layer is not None], ends)
+        for layer in layers:
+            x = x if layer is None else layer(x)
+        return x
 
     def _check_input(self, x: Tensor) -> None:
         """Refuse what the first convolution would answer with a riddle."""

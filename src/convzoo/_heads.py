@@ -61,14 +61,35 @@ class DropoutConv2d(nn.Conv2d):
         return f"{plain}, p={self.p}"
 
 
-def new_head(old: nn.Module, num_classes: int, dropout: float = 0.0) -> nn.Module:
+class NoHead(nn.Identity):
+    """What stands where a head's last layer was, `num_classes=0`: its input passes.
+
+    Args:
+        in_features: Length of that input, or channels of the map before a 1 x 1 convolution.
+        convolution: Whether the layer was a 1 x 1 convolution.
+    """
+
+    def __init__(self, in_features: int, *, convolution: bool = False) -> None:
+        super().__init__()
+        self.in_features: int = in_features
+        self.convolution: bool = convolution
+
+    def extra_repr(self) -> str:
+        """What `print(net)` shows of the layer."""
+        return str(self.in_features)
+
+
+def new_head(
+    old: nn.Module, num_classes: int, dropout: float = 0.0, like: Tensor | None = None
+) -> nn.Module:
     """A fresh layer in place of `old` that scores `num_classes` classes.
 
     Args:
         old: The head's last layer: linear, or a 1 x 1 convolution, or a sequence that begins
-            with one.
+            with one, or a `NoHead`.
         num_classes: Classes the new layer scores, at least 1.
         dropout: Probability of dropping an input of the new layer, in [0, 1).
+        like: A tensor of the network, for device and dtype, where `old` has none.
 
     Returns:
         A layer of the same kind, device, dtype and training mode, with torch's default
@@ -81,6 +102,12 @@ def new_head(old: nn.Module, num_classes: int, dropout: float = 0.0) -> nn.Modul
     check_probability("dropout", dropout)
     if isinstance(old, nn.Sequential):  # `net.fc = nn.Sequential(nn.Dropout(), nn.Linear(64, 5))`
         old = _first_layer(old) or old
+    if isinstance(old, NoHead):
+        like = torch.empty(0) if like is None else like
+        width, training = old.in_features, old.training
+        with torch.device(like.device):
+            old = nn.Conv2d(width, 1, 1) if old.convolution else nn.Linear(width, 1)
+        old.to(like.dtype).train(training)
     new: nn.Module
     if isinstance(old, nn.Linear):
         # Built inside the old layer's device, so that a head of a meta network stays on meta.
@@ -101,6 +128,28 @@ def new_head(old: nn.Module, num_classes: int, dropout: float = 0.0) -> nn.Modul
             f"head: expected a linear layer or a 1 x 1 convolution, got {type(old).__name__}"
         )
     return new.to(old.weight.dtype).train(old.training)
+
+
+def no_head(old: nn.Module) -> NoHead:
+    """What stands for a head that is taken away.
+
+    Args:
+        old: The head's last layer, as in `new_head`, or any that says its `in_features`.
+
+    Returns:
+        It, in the same training mode.
+
+    Raises:
+        InputError: `old` does not say how long its input is.
+    """
+    layer = _first_layer(old) if isinstance(old, nn.Sequential) else old
+    width: Any = getattr(layer, "in_features", None) or getattr(layer, "in_channels", None)
+    if not isinstance(width, int):
+        raise InputError(
+            f"head: expected a layer that says its in_features, got {type(old).__name__}"
+        )
+    convolution = isinstance(layer, nn.Conv2d) or getattr(layer, "convolution", False)
+    return NoHead(width, convolution=convolution).train(old.training)
 
 
 def score_layer(module: nn.Module | None) -> nn.Linear | nn.Conv2d | None:
@@ -140,11 +189,13 @@ def head_width(layer: nn.Module, path: str = "head") -> int:
         path: Where it stands, for the message.
 
     Returns:
-        The number.
+        The number, 0 for a `NoHead`.
 
     Raises:
         NoHeadError: It does not say.
     """
+    if isinstance(layer, NoHead):
+        return 0
     layer = score_layer(layer) or layer
     width: Any = getattr(layer, "out_features", None) or getattr(layer, "out_channels", None)
     if isinstance(width, int):
@@ -152,7 +203,8 @@ def head_width(layer: nn.Module, path: str = "head") -> int:
     if isinstance(layer, nn.Identity):
         raise NoHeadError(
             f"{path}: an Identity stands where the head was, so the network returns features and "
-            f"scores no classes; give it a layer that does: {path} = nn.Linear(width, num_classes)"
+            f"scores no classes; give it a layer that does: {path} = nn.Linear(width, "
+            "num_classes), or say so by net.reset_head(0), with which num_classes is 0"
         )
     raise NoHeadError(f"{path}: {type(layer).__name__} does not say how many classes it scores")
 

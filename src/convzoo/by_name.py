@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast, overload
 
 import torch
@@ -106,7 +106,7 @@ def create_model(name: str, *, weights: str | None = None, **options: Any) -> Cl
 
     Args:
         name: A builder's name, as `list_models` gives it.
-        weights: As in the builder: a tag, a folder, a file or a `hf-hub:` address.
+        weights: As in the builder: a tag, `"default"`, a folder, a file or a `hf-hub:` address.
         **options: As in the builder: `num_classes`, `in_channels`, `device` and its own.
 
     Returns:
@@ -123,11 +123,18 @@ def create_model(name: str, *, weights: str | None = None, **options: Any) -> Cl
     return cast("Classifier", model_info(name).builder(weights=weights, **options))
 
 
-def list_models(pattern: str = "*") -> list[str]:
-    """Names of the models that match a shell pattern, sorted.
+def list_models(
+    pattern: str = "*",
+    *,
+    include: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] | None = None,
+) -> list[str]:
+    """Names of the models that match shell patterns, sorted.
 
     Args:
         pattern: E.g. `"resnet*"` or `"*preact*"`.
+        include: As in torchvision: one pattern or several, of which one has to match as well.
+        exclude: One pattern or several, none of which may match.
 
     Returns:
         The names; empty if none matches.
@@ -136,51 +143,67 @@ def list_models(pattern: str = "*") -> list[str]:
         >>> import convzoo
         >>> convzoo.list_models("wide*")
         ['wide_resnet101_2', 'wide_resnet50_2']
+        >>> convzoo.list_models(include=["vgg1*", "alex*"], exclude=["*_bn", "*_*"])
+        ['alexnet', 'vgg11', 'vgg13', 'vgg16', 'vgg19']
     """
-    return sorted(name for name in MODELS if fnmatch.fnmatchcase(name, pattern))
+
+    def fits(name: str, patterns: str | Iterable[str]) -> bool:
+        listed = [patterns] if isinstance(patterns, str) else patterns
+        return any(fnmatch.fnmatchcase(name, one) for one in listed)
+
+    found = (name for name in MODELS if fits(name, pattern))
+    if include is not None:
+        found = (name for name in found if fits(name, include))
+    return sorted(name for name in found if exclude is None or not fits(name, exclude))
 
 
 # generated: load
 # fmt: off
 @overload
-def load(source: Literal["alexnet.tv_in1k"], **options: Unpack[LoadOptions]) -> models.AlexNet: ...
+def load(source: Literal["alexnet.default", "alexnet.tv_in1k"], **options:
+    Unpack[LoadOptions]) -> models.AlexNet: ...
 @overload
-def load(source: Literal["cifar_resnet20.fashion_mnist", "resnet101.a1_in1k", "resnet101.a1h_in1k",
-    "resnet101.a2_in1k", "resnet101.a3_in1k", "resnet101.gluon_in1k", "resnet101.tv2_in1k",
-    "resnet101.tv_in1k", "resnet152.a1_in1k", "resnet152.a1h_in1k", "resnet152.a2_in1k",
+def load(source: Literal["cifar_resnet20.default", "cifar_resnet20.fashion_mnist",
+    "resnet101.default", "resnet101.a1_in1k", "resnet101.a1h_in1k", "resnet101.a2_in1k",
+    "resnet101.a3_in1k", "resnet101.gluon_in1k", "resnet101.tv2_in1k", "resnet101.tv_in1k",
+    "resnet152.default", "resnet152.a1_in1k", "resnet152.a1h_in1k", "resnet152.a2_in1k",
     "resnet152.a3_in1k", "resnet152.gluon_in1k", "resnet152.tv2_in1k", "resnet152.tv_in1k",
-    "resnet18.a1_in1k", "resnet18.a2_in1k", "resnet18.a3_in1k", "resnet18.fb_ssl_yfcc100m_ft_in1k",
-    "resnet18.fb_swsl_ig1b_ft_in1k", "resnet18.gluon_in1k", "resnet18.tv_in1k", "resnet34.a1_in1k",
-    "resnet34.a2_in1k", "resnet34.a3_in1k", "resnet34.bt_in1k", "resnet34.gluon_in1k",
-    "resnet34.ra4_e3600_r224_in1k", "resnet34.tv_in1k", "resnet50.a1_in1k", "resnet50.a1h_in1k",
+    "resnet18.default", "resnet18.a1_in1k", "resnet18.a2_in1k", "resnet18.a3_in1k",
+    "resnet18.fb_ssl_yfcc100m_ft_in1k", "resnet18.fb_swsl_ig1b_ft_in1k", "resnet18.gluon_in1k",
+    "resnet18.tv_in1k", "resnet34.default", "resnet34.a1_in1k", "resnet34.a2_in1k",
+    "resnet34.a3_in1k", "resnet34.bt_in1k", "resnet34.gluon_in1k", "resnet34.ra4_e3600_r224_in1k",
+    "resnet34.tv_in1k", "resnet50.default", "resnet50.a1_in1k", "resnet50.a1h_in1k",
     "resnet50.a2_in1k", "resnet50.a3_in1k", "resnet50.am_in1k", "resnet50.b1k_in1k",
     "resnet50.b2k_in1k", "resnet50.bamboo", "resnet50.bt_in1k", "resnet50.c1_in1k",
     "resnet50.c2_in1k", "resnet50.d_in1k", "resnet50.fb_ssl_yfcc100m_ft_in1k",
     "resnet50.fb_swsl_ig1b_ft_in1k", "resnet50.gluon_in1k", "resnet50.ra_in1k", "resnet50.ram_in1k",
-    "resnet50.tv2_in1k", "resnet50.tv_in1k", "resnext101_32x8d.fb_ssl_yfcc100m_ft_in1k",
-    "resnext101_32x8d.fb_swsl_ig1b_ft_in1k", "resnext101_32x8d.fb_wsl_ig1b_ft_in1k",
-    "resnext101_32x8d.tv2_in1k", "resnext101_32x8d.tv_in1k", "resnext101_64x4d.c1_in1k",
-    "resnext101_64x4d.gluon_in1k", "resnext101_64x4d.tv_in1k", "resnext50_32x4d.a1_in1k",
+    "resnet50.tv2_in1k", "resnet50.tv_in1k", "resnext101_32x8d.default",
+    "resnext101_32x8d.fb_ssl_yfcc100m_ft_in1k", "resnext101_32x8d.fb_swsl_ig1b_ft_in1k",
+    "resnext101_32x8d.fb_wsl_ig1b_ft_in1k", "resnext101_32x8d.tv2_in1k", "resnext101_32x8d.tv_in1k",
+    "resnext101_64x4d.default", "resnext101_64x4d.c1_in1k", "resnext101_64x4d.gluon_in1k",
+    "resnext101_64x4d.tv_in1k", "resnext50_32x4d.default", "resnext50_32x4d.a1_in1k",
     "resnext50_32x4d.a1h_in1k", "resnext50_32x4d.a2_in1k", "resnext50_32x4d.a3_in1k",
     "resnext50_32x4d.fb_ssl_yfcc100m_ft_in1k", "resnext50_32x4d.fb_swsl_ig1b_ft_in1k",
     "resnext50_32x4d.gluon_in1k", "resnext50_32x4d.ra_in1k", "resnext50_32x4d.tv2_in1k",
-    "resnext50_32x4d.tv_in1k", "wide_resnet101_2.tv2_in1k", "wide_resnet101_2.tv_in1k",
-    "wide_resnet50_2.racm_in1k", "wide_resnet50_2.tv2_in1k", "wide_resnet50_2.tv_in1k"], **options:
+    "resnext50_32x4d.tv_in1k", "wide_resnet101_2.default", "wide_resnet101_2.tv2_in1k",
+    "wide_resnet101_2.tv_in1k", "wide_resnet50_2.default", "wide_resnet50_2.racm_in1k",
+    "wide_resnet50_2.tv2_in1k", "wide_resnet50_2.tv_in1k"], **options:
     Unpack[LoadOptions]) -> models.ResNet: ...
 @overload
-def load(source: Literal["googlenet.tv_in1k"], **options:
+def load(source: Literal["googlenet.default", "googlenet.tv_in1k"], **options:
     Unpack[LoadOptions]) -> models.GoogLeNet: ...
 @overload
-def load(source: Literal["inception_v3.gluon_in1k", "inception_v3.tf_adv_in1k",
-    "inception_v3.tf_in1k", "inception_v3.tv_in1k"], **options:
+def load(source: Literal["inception_v3.default", "inception_v3.gluon_in1k",
+    "inception_v3.tf_adv_in1k", "inception_v3.tf_in1k", "inception_v3.tv_in1k"], **options:
     Unpack[LoadOptions]) -> models.InceptionV3: ...
 @overload
-def load(source: Literal["lenet5.fashion_mnist"], **options:
+def load(source: Literal["lenet5.default", "lenet5.fashion_mnist"], **options:
     Unpack[LoadOptions]) -> models.LeNet5: ...
 @overload
-def load(source: Literal["vgg11.tv_in1k", "vgg11_bn.tv_in1k", "vgg13.tv_in1k", "vgg13_bn.tv_in1k",
-    "vgg16.tv_in1k", "vgg16_bn.tv_in1k", "vgg19.tv_in1k", "vgg19_bn.tv_in1k"], **options:
-    Unpack[LoadOptions]) -> models.VGG: ...
+def load(source: Literal["vgg11.default", "vgg11.tv_in1k", "vgg11_bn.default", "vgg11_bn.tv_in1k",
+    "vgg13.default", "vgg13.tv_in1k", "vgg13_bn.default", "vgg13_bn.tv_in1k", "vgg16.default",
+    "vgg16.tv_in1k", "vgg16_bn.default", "vgg16_bn.tv_in1k", "vgg19.default", "vgg19.tv_in1k",
+    "vgg19_bn.default", "vgg19_bn.tv_in1k"], **options: Unpack[LoadOptions]) -> models.VGG: ...
 # fmt: on
 # generated: end
 @overload

@@ -53,7 +53,7 @@ class Predictor:
         top_k: As given.
 
     Raises:
-        InputError: There is no preset, or `top_k` is out of range.
+        InputError: There is no preset or no head, or `top_k` is out of range.
 
     Examples:
         >>> import torch, convzoo
@@ -82,6 +82,11 @@ class Predictor:
             net = load(net, device=device)
         elif device is not None:
             net.to(place({"device": device}).device)
+        if getattr(net, "num_classes", None) == 0:
+            raise InputError(
+                "net: it has no head and returns features; give it one with reset_head, or call "
+                "it with its preset: net(net.preset.eval()(image)[None])"
+            )
         own: object = getattr(net, "preset", None)
         if preset is None:
             preset = own if isinstance(own, Preset) else None

@@ -283,9 +283,9 @@ def test_codes_can_be_trained_and_are_after_a_new_head():
     assert not torch.equal(net.train()(x), net(x))
     assert torch.equal(net.eval()(x), net(x))
     with pytest.raises(
-        InputError, match="num_classes: expected an integer from 1 to 1048576, got 0"
+        InputError, match="num_classes: expected an integer from 0 to 1048576, got -1"
     ):
-        net.reset_head(0)
+        net.reset_head(-1)
     with pytest.raises(InputError, match=r"dropout: expected a probability in \[0, 1\), got 1.5"):
         net.reset_head(2, dropout=1.5)
 

@@ -339,7 +339,8 @@ def test_a_network_of_ones_own() -> None:
 def test_wrong_choices_are_named() -> None:
     with pytest.raises(UnknownNameError, match="unknown stem 'smal': did you mean 'small'"):
         convzoo.resnet18(stem="smal")  # type: ignore[arg-type]
-    with pytest.raises(UnknownNameError, match="shortcut option 'D': expected 'A', 'B', 'C'"):
+    expected = "shortcut option 'D': expected 'A', 'A-centred', 'B', 'C'"
+    with pytest.raises(UnknownNameError, match=expected):
         convzoo.resnet18(shortcut="D")  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="unknown stride_in '2x2'"):
         convzoo.resnet50(stride_in="2x2")  # type: ignore[arg-type]

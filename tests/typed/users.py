@@ -44,6 +44,23 @@ def calls_are_tensors(x: Tensor) -> None:
     assert_type(convzoo.vgg11().features, nn.Sequential)
 
 
+def idioms(x: Tensor, flag: bool) -> None:
+    net = convzoo.resnet18(num_classes=0)
+    assert_type(net, convzoo.ResNet)
+    assert_type(net(x), Tensor)
+    assert_type(convzoo.vgg11(pretrained=flag), convzoo.VGG)
+    assert_type(convzoo.resnet50(weights="default"), convzoo.ResNet)
+    assert_type(convzoo.load("resnet50.default"), convzoo.ResNet)
+    assert_type(net.forward_intermediates(x), tuple[Tensor, list[Tensor]])
+    assert_type(net.forward_intermediates(x, 2, intermediates_only=True), list[Tensor])
+    assert_type(net.get_classifier(), nn.Module)
+    assert_type(net.get_classifier(name_only=True), str)
+    assert_type(net.group_matcher(), dict[str, str])
+    assert_type(convzoo.create_feature_extractor(net, ["layer4"])(x), dict[str, Tensor])
+    convzoo.resnet50(norm_layer="group_norm", replace_stride_with_dilation=[False, True, True])
+    convzoo.resnet50(norm_layer=lambda channels: nn.GroupNorm(8, channels))
+
+
 def names() -> None:
     assert_type(convzoo.create_model("resnet50", weights="a1_in1k", stem="small"), convzoo.ResNet)
     assert_type(convzoo.create_model("vgg11", num_classes=3), convzoo.VGG)

@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
-from torch import nn
-
 from convzoo._checks import LARGEST, MOST_CHANNELS, check_labels
 from convzoo._contract import Contract
 from convzoo._heads import head_dropout
+from convzoo._idioms import timm_config
 from convzoo.errors import ConvzooError, InputError, WeightsError
 from convzoo.hub import _key_maps
 from convzoo.hub._safetensors import read_json
@@ -212,6 +211,7 @@ def options_as_loaded(net: Contract) -> dict[str, object]:
             raise InputError(
                 f"net: its option {key}={value!r:.80} cannot go through JSON unchanged; "
                 "use numbers, strings, tuples of them, or mappings by string"
+                + ("; a layer by its name, such as 'group_norm'" * callable(value))
             )
     return found
 
@@ -232,7 +232,11 @@ def timm_preset(published: Mapping[str, Any]) -> Preset | None:
     mean, std = published.get("mean"), published.get("std")
     if size is None or mean is None or std is None:
         return None
-    if not isinstance(size, list) or len(size) != 3 or not all(type(n) is int for n in size):
+    if (
+        not isinstance(size, (list, tuple))
+        or len(size) != 3
+        or not all(type(n) is int for n in size)
+    ):
         raise WeightsError(f"expected input_size [channels, height, width], got {size!r:.80}")
     crop_pct = published.get("test_crop_pct") or published.get("crop_pct") or 0.875
     if not isinstance(crop_pct, (int, float)) or not 0.1 <= crop_pct <= 2:
@@ -250,24 +254,6 @@ def timm_preset(published: Mapping[str, Any]) -> Preset | None:
         ),
         channels=channels,
     )
-
-
-def timm_fields(preset: Preset) -> dict[str, object]:
-    """What timm's `pretrained_cfg` says of a preset."""
-    height, width = preset.height_width
-    side = min(height, width)
-    resize = side if preset.resize is None or preset.crop == "none" else preset.resize
-    crop_pct = side / resize
-    if math.floor(side / crop_pct) != resize:
-        crop_pct = side / (resize + 0.5)  # timm rounds down, and 224 / (224 / 232) is below 232
-    return {
-        "input_size": [preset.channels, height, width],
-        "interpolation": preset.interpolation,
-        "crop_pct": crop_pct,
-        "crop_mode": "squash" if preset.crop == "squash" else "center",
-        "mean": list(preset.mean),
-        "std": list(preset.std),
-    }
 
 
 def in_timm(net: Contract) -> bool:
@@ -311,16 +297,9 @@ def write_config(net: Contract, *, sha256: str, provenance: Mapping[str, object]
     """
     labels = check_labels(net.labels, net.num_classes)
     module = model_info(str(net.architecture)).builder.__module__
-    preset = net.preset
     layout, options = saved_layout(net), options_as_loaded(net)
     published: dict[str, object] = {
-        "tag": "convzoo",
-        "custom_load": False,
-        "fixed_input_size": False,
-        **(timm_fields(preset) if preset is not None else {}),
-        "num_classes": net.num_classes,
-        "pool_size": None,
-        "first_conv": first_convolution(net),
+        **timm_config(net),
         "classifier": layout.their_key(f"{net.head_path}.weight").removesuffix(".weight"),
     }
     if provenance.get("licence"):
@@ -347,7 +326,7 @@ def write_config(net: Contract, *, sha256: str, provenance: Mapping[str, object]
         "options": options,
         "in_channels": net.in_channels,
         "head_dropout": head_dropout(net.get_submodule(net.head_path)),
-        "preset": None if preset is None else preset.to_dict(),
+        "preset": None if net.preset is None else net.preset.to_dict(),
         "dtype": dtype if dtype in FLOATS else None,
         "key_layout": layout.name,
         "sha256": sha256,
@@ -359,16 +338,3 @@ def write_config(net: Contract, *, sha256: str, provenance: Mapping[str, object]
     except (TypeError, ValueError, WeightsError) as error:
         raise InputError(f"net: load could not read what would be saved: {error}") from error
     return text
-
-
-def first_convolution(net: nn.Module) -> str | None:
-    """Path of the convolution that sees the image; None in a network without any.
-
-    Args:
-        net: A network whose modules are registered in running order.
-
-    Returns:
-        The path of the first one.
-    """
-    convolutions = (path for path, m in net.named_modules() if isinstance(m, nn.Conv2d))
-    return next(convolutions, None)

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from convzoo._build import empty, own_options, place
 from convzoo._contract import Contract
 from convzoo._heads import head_dropout
+from convzoo._idioms import first_convolution
 from convzoo._meta_device import garbage_collection_paused
-from convzoo.errors import CheckpointError, InputError, WeightsError
+from convzoo.errors import CheckpointError, WeightsError
 from convzoo.hub import _key_maps
-from convzoo.hub._config import TRAINING_OPTIONS, first_convolution
+from convzoo.hub._config import TRAINING_OPTIONS
 from convzoo.hub._safetensors import TensorEntry
 from convzoo.hub._slots import Slot, assign, mismatch, slots
 from convzoo.hub._sources import Source
@@ -44,7 +45,7 @@ def fill(
         The network, in training mode.
 
     Raises:
-        InputError: An option is out of range, or the weights have no head and none is asked for.
+        InputError: An option is out of range.
         WeightsError: The file cannot be read, or holds NaN.
         CheckpointError: It does not fit the network.
     """
@@ -55,17 +56,16 @@ def fill(
             f"{source.name}: these are weights of {config.architecture}, not of {info.name}"
         )
     entries = _entries(source, info.name, rename or {})
-    if config.num_classes == 0 and wanted.num_classes is None:
-        raise InputError(f"{source.name} has no head: num_classes is needed for a new one")
     # The empty network is as large as the file is, where its config does not say.
-    classes = wanted.num_classes if config.num_classes == 0 else config.num_classes
+    classes = (wanted.num_classes or 0) if config.num_classes == 0 else config.num_classes
     channels = wanted.in_channels or config.in_channels
     net = build(classes, channels)
     head, first = (
         entries[key].shape if (key := f"{path}.weight") in entries else ()
         for path in (net.head_path, first_convolution(net))
     )
-    classes = classes or (head[0] if head else 0) or net.num_classes
+    if classes is None:
+        classes = head[0] if head else 0 if wanted.num_classes == 0 else net.num_classes
     channels = channels or (first[1] if len(first) == 4 else 0) or net.in_channels
     if (classes, channels) != (net.num_classes, net.in_channels):
         net = build(classes, channels)
@@ -101,10 +101,11 @@ def fill(
     net.preset = preset and preset.for_channels(net.in_channels)
     if wanted.num_classes not in (None, net.num_classes):
         log.info(
-            "%s: %d classes instead of the weights' %d: the head is fresh",
+            "%s: %d classes instead of the weights' %d: the head is %s",
             source.name,
             wanted.num_classes,
             net.num_classes,
+            "fresh" if wanted.num_classes else "left away",
         )
         net.reset_head(int(wanted.num_classes or 0), dropout=dropout)
     return net
@@ -137,10 +138,15 @@ def _fresh_keys(
     fresh = {key for key in needed if key.endswith(".num_batches_tracked")}
     if fresh & entries.keys():  # files of old have none, and evaluation needs none
         fresh = set()
+    for key in [key for key in entries if key.endswith(".num_batches_tracked")]:
+        if key not in needed:  # frozen batch normalisation counts none
+            del entries[key]
     fresh |= {key for key, slot in needed.items() if slot.fixed}
     if source.config.num_classes == 0:
         heads = tuple(f"{path}." for path in net.head_paths())
         fresh |= {key for key in needed if key.startswith(heads)}
+        for key in [key for key in entries if key.startswith(heads)]:
+            del entries[key]
     aux = tuple(f"{path.partition('.')[0]}." for path in net.aux_head_paths)
     here = {key for key in needed if key.startswith(aux)}
     there = {key for key in entries if key.startswith(aux)}

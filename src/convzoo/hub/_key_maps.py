@@ -146,12 +146,13 @@ def detect(architecture: str, keys: Collection[str]) -> Layout:
         keys: The file's keys.
 
     Returns:
-        The layout all of whose modules the file has; our own if there is none.
+        The layout all of whose modules the file has, the head (the last) aside where there are
+        others; our own if there is none.
     """
     modules = {key.rpartition(".")[0] for key in keys}
     for layout in LAYOUTS.values():
         fits = layout.modules and fnmatch.fnmatchcase(architecture, layout.models)
-        if fits and modules.issuperset(layout.modules):
+        if fits and modules.issuperset(list(layout.modules)[:-1] or layout.modules):
             return layout
     return LAYOUTS["torchvision"]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from convzoo._build import empty
 from convzoo._checks import check_labels
 from convzoo._contract import Contract
-from convzoo._heads import head_dropout, head_width, score_layer
+from convzoo._heads import NoHead, head_dropout, head_width, score_layer
 from convzoo.errors import CheckpointError, InputError
 from convzoo.hub._config import FLOATS, options_as_loaded
 from convzoo.hub._safetensors import tensors_with_nan
@@ -146,15 +146,15 @@ def _tensor_differences(net: nn.Module) -> Iterator[str]:
 
 def _check_head(net: Contract, path: str) -> None:
     head = net.get_submodule(path)
-    if not isinstance(head, (nn.Sequential, nn.Identity)):
+    if isinstance(head, NoHead) or not isinstance(head, (nn.Sequential, nn.Identity)):
         return
     layer = score_layer(head)
     if layer is None:
         kind = "an Identity" if isinstance(head, nn.Identity) else "a Sequential"
         raise InputError(
             f"net.{path}: the head is {kind}, which does not score classes by a linear layer or "
-            "1 x 1 convolution, so that load could not build it again; keep the network's "
-            "state_dict() instead"
+            "1 x 1 convolution, so that load could not build it again; net.reset_head(0) takes "
+            "a head away so that load can, or keep the network's state_dict() instead"
         )
     dropout = next((m.p for m in head.modules() if isinstance(m, nn.Dropout)), 0.0)
     given = f"{head_width(layer)}, dropout={dropout:g}" if dropout else f"{head_width(layer)}"

@@ -163,8 +163,7 @@ class AlexNet(Classifier):
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, 224, 224) -> (B, 256, 6, 6)."""
         self._check_input(x)
-        out: Tensor = self.features(x)
-        return out
+        return self._run(x, self.features)
 
     def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
         """(B, 256, h, w) -> class scores (B, num_classes), or (B, 4096)."""
@@ -281,11 +280,9 @@ class AlexNet2012(Classifier):
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, 224, 224) -> (B, 256, 6, 6)."""
         self._check_input(x)
-        for name, layer in self.named_children():  # they run in the order they are registered
-            if name == "avgpool":  # here the head begins
-                break
-            x = layer(x)
-        return x
+        names = [name for name, _ in self.named_children()]  # in the order they run
+        body = names[: names.index("avgpool")]  # where the head begins
+        return self._run(x, *(getattr(self, name) for name in body))
 
     def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
         """(B, 256, h, w) -> class scores (B, num_classes), or (B, 4096)."""

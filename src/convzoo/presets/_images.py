@@ -227,7 +227,7 @@ def convert_tensor(image: Tensor, channels: int) -> Tensor:
             + (", or grey, RGB or RGBA" if channels in (1, 3) else "")
             + f", got {have} in shape {tuple(image.shape)}{hint if last else ''}"
         )
-    if image.numel() == 0:
+    if 0 in image.shape[-2:]:
         raise InputError(f"image: expected at least one pixel, got shape {tuple(image.shape)}")
     image = _known_range(image)
     if have == channels:
@@ -251,6 +251,8 @@ def _known_range(image: Tensor) -> Tensor:
             f"image: expected uint8, uint16, or floating point in [0, 1], got {image.dtype}"
         )
     image = image.to(torch.float32)
+    if not len(image):  # a batch without images
+        return image
     low, high = (float(v) for v in image.aminmax())
     # A tenth of slack, because bicubic resampling overshoots. NaN fails the comparison too.
     if not (low >= -0.1 and high <= 1.1):

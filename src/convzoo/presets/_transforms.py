@@ -66,7 +66,7 @@ class ResizeImage(nn.Module):
 
         size = list(self.box if self.squash else self._cover(*functional.get_size(image)))
         resample = mode(self.interpolation)
-        if isinstance(image, Tensor) and self._as_pil(image):
+        if isinstance(image, Tensor) and image.numel() and self._as_pil(image):
             pictures = [functional.to_pil_image(x) for x in image.reshape(-1, *image.shape[-3:])]
             rows = [
                 functional.pil_to_tensor(functional.resize(p, size, resample)) for p in pictures

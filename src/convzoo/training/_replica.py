@@ -11,8 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from convzoo._classifier import Classifier
-from convzoo.transfer._find_heads import inside
-from convzoo.transfer._stages import stage_paths
+from convzoo._stages import inside, stage_paths
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh

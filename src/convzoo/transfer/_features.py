@@ -154,6 +154,8 @@ def fit_head(
         )
     x, y = features.tensors
     parameters = [p for p in head.parameters() if p.requires_grad]
+    if getattr(core, "num_classes", None) == 0:
+        raise InputError("net: it has no head; replace_head(net, num_classes) gives it one")
     if not parameters:
         raise InputError("net: the head is frozen; unfreeze it before it is trained")
     width = parameters[0].shape[1]

@@ -10,6 +10,7 @@ from torch import nn
 from convzoo._classifier import Classifier
 from convzoo._heads import score_layer
 from convzoo._modes import check_network
+from convzoo._stages import inside
 from convzoo.errors import InputError, UnknownNameError
 
 # Where torchvision's networks (and many written after them) keep the head: its last layer, or a
@@ -108,11 +109,6 @@ def score_width(module: nn.Module | None) -> int | None:
 def owns_parameters(module: nn.Module) -> bool:
     """Whether the module or anything in it has a parameter."""
     return next(module.parameters(), None) is not None
-
-
-def inside(path: str, part: str) -> bool:
-    """Whether `path` is the module at `part` or lies in it."""
-    return not part or path == part or path.startswith(part + ".")
 
 
 def _timm_heads(net: nn.Module, by_path: Mapping[str, nn.Module]) -> tuple[str, ...]:

@@ -10,15 +10,9 @@ from typing import TypeVar
 from torch import nn
 
 from convzoo._classifier import Classifier
+from convzoo._stages import auxiliary, inside, stage_paths
 from convzoo.errors import InputError, UnknownNameError
-from convzoo.transfer._find_heads import (
-    find_heads,
-    inside,
-    owns_parameters,
-    refuse_parallel,
-    unwrap,
-)
-from convzoo.transfer._stages import auxiliary, stage_paths
+from convzoo.transfer._find_heads import find_heads, owns_parameters, refuse_parallel, unwrap
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from convzoo._checks import check_number
 from convzoo._classifier import Classifier
+from convzoo._stages import auxiliary, blocks_by_stage, inside, is_norm
 from convzoo.errors import InputError
-from convzoo.transfer._find_heads import find_heads, inside, unwrap
-from convzoo.transfer._stages import auxiliary, blocks_by_stage
-
-_NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
-_NORM_NAME = re.compile(r"Norm(Act)?(\dd)?$", re.IGNORECASE)
+from convzoo.transfer._find_heads import find_heads, unwrap
 
 _HEAD = "head"
 _AUX = "aux"  # the layers of auxiliary heads before the last; they lie beside the stages
@@ -113,11 +108,7 @@ def param_groups(
     core = unwrap(net)
     block_of = _block_of_each(core, find_heads(core))
     exempt = _named_exempt(core)
-    norms = {
-        path
-        for path, module in core.named_modules()
-        if isinstance(module, _NORMS) or _NORM_NAME.search(type(module).__name__)
-    }
+    norms = {path for path, module in core.named_modules() if is_norm(module)}
     body = _join_norms(core, block_of, norms)
     split: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in core.named_parameters():  # tied ones once

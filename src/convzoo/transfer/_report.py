@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from convzoo._modes import kept_modes
-from convzoo.transfer._find_heads import inside, owns_parameters, unwrap
+from convzoo._stages import inside
+from convzoo.transfer._find_heads import owns_parameters, unwrap
 from convzoo.transfer._freeze import frozen_with
 
 State = Literal["trainable", "frozen", "drifting"]

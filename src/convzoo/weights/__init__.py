@@ -107,7 +107,8 @@ def weights_info(name: str) -> WeightsInfo:
     """What is known of a set of weights.
 
     Args:
-        name: `model.tag`, as `list_weights` gives it.
+        name: `model.tag`, as `list_weights` gives it, or `model.default`: of the sets whose
+            licence is stated and allows commercial use, the one of the highest accuracy.
 
     Returns:
         The catalogue's row.
@@ -119,17 +120,29 @@ def weights_info(name: str) -> WeightsInfo:
         >>> import convzoo
         >>> convzoo.weights_info("cifar_resnet20.fashion_mnist").num_classes
         10
+        >>> convzoo.weights_info("resnet50.default").tag
+        'a1_in1k'
     """
-    rows = _rows()
-    if name not in rows:
-        raise UnknownNameError("weights", name, rows)
-    return _info(name)
+    info = find_weights(None, str(name))
+    if info is None:
+        raise UnknownNameError("weights", str(name), _rows())
+    return info
 
 
 def find_weights(model: str | None, tag: str) -> WeightsInfo | None:
     """A model's weights by tag, or any by full name; None if the catalogue has no such row."""
     name = tag if model is None or tag.startswith(f"{model}.") else f"{model}.{tag}"
+    if name.endswith(".default"):
+        return _default(name.removesuffix(".default"))
     return _info(name) if name in _rows() else None
+
+
+@functools.cache
+def _default(model: str) -> WeightsInfo | None:
+    """The most accurate of a model's sets that may be used for anything."""
+    known = [_info(name) for name in _rows() if name.partition(".")[0] == model]
+    free = [info for info in known if info.licence and info.commercial and info.top1]
+    return max(free, key=lambda info: info.top1 or 0.0, default=None)
 
 
 @functools.cache

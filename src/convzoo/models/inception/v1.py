@@ -195,19 +195,18 @@ class GoogLeNet(Classifier):
     # Sizes are those of the usual stem; with the small one they are eight times as large.
     def _to_4a(self, x: Tensor) -> Tensor:
         self._check_input(x)
-        x = self.conv1(x)  # (B, 64, H / 2, W / 2)
-        x = _maybe(self.norm1, _maybe(self.maxpool1, x))  # (B, 64, H / 4, W / 4)
-        x = self.conv3(self.conv2(x))  # (B, 192, H / 4, W / 4)
-        x = _maybe(self.maxpool2, _maybe(self.norm2, x))  # (B, 192, H / 8, W / 8)
-        x = self.inception3b(self.inception3a(x))  # (B, 480, H / 8, W / 8)
-        return self.inception4a(self.maxpool3(x))  # (B, 512, H / 16, W / 16)
+        x = self._run(x, self.conv1, self.maxpool1, self.norm1)  # (B, 64, H / 4, W / 4)
+        x = self._run(x, self.conv2, self.conv3)  # (B, 192, H / 4, W / 4)
+        x = self._run(x, self.norm2, self.maxpool2)  # (B, 192, H / 8, W / 8)
+        x = self._run(x, self.inception3a, self.inception3b)  # (B, 480, H / 8, W / 8)
+        return self._run(x, self.maxpool3, self.inception4a)  # (B, 512, H / 16, W / 16)
 
-    def _to_4d(self, x: Tensor) -> Tensor:
-        return self.inception4d(self.inception4c(self.inception4b(x)))  # (B, 528, H / 16, W / 16)
+    def _to_4d(self, x: Tensor) -> Tensor:  # -> (B, 528, H / 16, W / 16)
+        return self._run(x, self.inception4b, self.inception4c, self.inception4d)
 
     def _to_5b(self, x: Tensor) -> Tensor:
-        x = self.maxpool4(self.inception4e(x))  # (B, 832, H / 32, W / 32)
-        return self.inception5b(self.inception5a(x))  # (B, 1024, H / 32, W / 32)
+        x = self._run(x, self.inception4e, self.maxpool4)  # (B, 832, H / 32, W / 32)
+        return self._run(x, self.inception5a, self.inception5b)  # (B, 1024, H / 32, W / 32)
 
     def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
         """(B, 1024, h, w) -> class scores (B, num_classes), or (B, 1024)."""
@@ -271,10 +270,7 @@ class GoogLeNetWithAux(GoogLeNet):
         Returns:
             The same network, typed as what it now is: one that always returns a tensor.
         """
-        self.aux1 = self.aux2 = None
-        self.options: Mapping[str, object] = {
-            k: v for k, v in self.options.items() if k != "aux_heads"
-        }
+        self._drop_aux_heads()
         return self
 
     # More than a tensor, because its caller asked for it: what mypy is told to overlook.
@@ -293,11 +289,6 @@ class GoogLeNetWithAux(GoogLeNet):
         def __call__(self, x: Tensor) -> Tensor | GoogLeNetOutput:  # type: ignore[override]
             """Images (B, in_channels, H, W) -> scores, in training of every head."""
             ...
-
-
-def _maybe(layer: nn.Module | None, x: Tensor) -> Tensor:
-    """What a layer makes of `x`, where the network has that layer."""
-    return x if layer is None else layer(x)
 
 
 _PAPER: Final = Paper("Going Deeper with Convolutions", 2014, "https://arxiv.org/abs/1409.4842")

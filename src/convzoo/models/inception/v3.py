@@ -22,7 +22,6 @@ folds another preset's into the first convolution.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal, Unpack, overload
 
 import torch
@@ -137,26 +136,17 @@ class InceptionV3(Classifier):
 
     def _to_6e(self, x: Tensor) -> Tensor:
         self._check_input(x)  # sides are those of an image of 299 pixels
-        x = self.Conv2d_1a_3x3(x)  # (B, 32, 149, 149)
-        x = self.Conv2d_2a_3x3(x)  # (B, 32, 147, 147)
-        x = self.Conv2d_2b_3x3(x)  # (B, 64, 147, 147)
-        x = self.maxpool1(x)  # (B, 64, 73, 73)
-        x = self.Conv2d_3b_1x1(x)  # (B, 80, 73, 73)
-        x = self.Conv2d_4a_3x3(x)  # (B, 192, 71, 71)
-        x = self.maxpool2(x)  # (B, 192, 35, 35)
-        x = self.Mixed_5b(x)  # (B, 256, 35, 35)
-        x = self.Mixed_5c(x)  # (B, 288, 35, 35)
-        x = self.Mixed_5d(x)  # (B, 288, 35, 35)
-        x = self.Mixed_6a(x)  # (B, 768, 17, 17)
-        x = self.Mixed_6b(x)
-        x = self.Mixed_6c(x)
-        x = self.Mixed_6d(x)
-        return self.Mixed_6e(x)  # (B, 768, 17, 17)
+        x = self._run(x, self.Conv2d_1a_3x3, self.Conv2d_2a_3x3)  # (B, 32, 147, 147)
+        x = self._run(x, self.Conv2d_2b_3x3, self.maxpool1)  # (B, 64, 73, 73)
+        x = self._run(x, self.Conv2d_3b_1x1, self.Conv2d_4a_3x3)  # (B, 192, 71, 71)
+        x = self._run(x, self.maxpool2, self.Mixed_5b)  # (B, 256, 35, 35)
+        x = self._run(x, self.Mixed_5c, self.Mixed_5d)  # (B, 288, 35, 35)
+        x = self._run(x, self.Mixed_6a)  # (B, 768, 17, 17)
+        return self._run(x, self.Mixed_6b, self.Mixed_6c, self.Mixed_6d, self.Mixed_6e)
 
     def _to_7c(self, x: Tensor) -> Tensor:
-        x = self.Mixed_7a(x)  # (B, 1280, 8, 8)
-        x = self.Mixed_7b(x)  # (B, 2048, 8, 8)
-        return self.Mixed_7c(x)  # (B, 2048, 8, 8)
+        # -> (B, 1280, 8, 8) -> (B, 2048, 8, 8)
+        return self._run(x, self.Mixed_7a, self.Mixed_7b, self.Mixed_7c)
 
     def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
         """(B, 2048, h, w) -> class scores (B, num_classes), or (B, 2048)."""
@@ -198,10 +188,7 @@ class InceptionV3WithAux(InceptionV3):
         Returns:
             The same network, typed as what it now is: one that always returns a tensor.
         """
-        self.AuxLogits = None
-        self.options: Mapping[str, object] = {
-            k: v for k, v in self.options.items() if k != "aux_heads"
-        }
+        self._drop_aux_heads()
         return self
 
     # More than a tensor, because its caller asked for it: what mypy is told to overlook.

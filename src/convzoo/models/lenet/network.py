@@ -28,14 +28,7 @@ from torch import Tensor, nn
 
 from convzoo import _tags
 from convzoo._build import BuildOptions
-from convzoo._checks import (
-    LARGEST,
-    check_choice,
-    check_count,
-    check_counts,
-    check_flags,
-    check_probability,
-)
+from convzoo._checks import check_choice, check_counts, check_flags, check_probability
 from convzoo._classifier import Classifier
 from convzoo._construct import construct
 from convzoo._contract import Stage
@@ -166,9 +159,9 @@ class LeNet5(Classifier):
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, 28, 28) -> (B, 16, 5, 5)."""
         self._check_input(x)
-        x = self.pool1(self.act1(self.conv1(x)))  # (B, 6, 28, 28) -> (B, 6, 14, 14)
-        out: Tensor = self.pool2(self.act2(self.conv2(x)))  # (B, 16, 10, 10) -> (B, 16, 5, 5)
-        return out
+        x = self._run(x, self.conv1, self.act1, self.pool1)  # (B, 6, 28, 28) -> (B, 6, 14, 14)
+        # (B, 16, 10, 10) -> (B, 16, 5, 5)
+        return self._run(x, self.conv2, self.act2, self.pool2)
 
     def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
         """(B, 16, 5, 5) -> class scores (B, num_classes), or (B, 84)."""
@@ -247,12 +240,11 @@ class LeNet1998(Classifier):
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, 32, 32) -> (B, 120, 1, 1)."""
         self._check_input(x)
-        x = self.squash1(self.c1(x))  # (B, 6, 28, 28)
-        x = self.squash2(self.s2(x))  # (B, 6, 14, 14)
-        x = self.squash3(self.c3(x))  # (B, 16, 10, 10)
-        x = self.squash4(self.s4(x))  # (B, 16, 5, 5)
-        out: Tensor = self.squash5(self.c5(x))  # (B, 120, 1, 1)
-        return out
+        x = self._run(x, self.c1, self.squash1)  # (B, 6, 28, 28)
+        x = self._run(x, self.s2, self.squash2)  # (B, 6, 14, 14)
+        x = self._run(x, self.c3, self.squash3)  # (B, 16, 10, 10)
+        x = self._run(x, self.s4, self.squash4)  # (B, 16, 5, 5)
+        return self._run(x, self.c5, self.squash5)  # (B, 120, 1, 1)
 
     def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
         """(B, 120, 1, 1) -> negative squared distances (B, num_classes), or (B, 84)."""
@@ -264,16 +256,23 @@ class LeNet1998(Classifier):
         """Replace the codes by fresh ones, trainable: other classes than digits need others.
 
         Args:
-            num_classes: Classes the new head scores, at least 1.
+            num_classes: Classes the new head scores; 0 leaves none, as in every network.
             dropout: Probability of dropping a unit of F6, in [0, 1).
         """
-        num_classes = check_count("num_classes", num_classes, most=LARGEST)
+        super().reset_head(num_classes, dropout=dropout)
+        if num_classes:
+            self.options: Mapping[str, object] = {**self.options, "trainable_codes": True}
+
+    def _last_layer(
+        self, path: str, num_classes: int, dropout: float, like: Tensor | None
+    ) -> nn.Module:
+        if num_classes == 0:
+            return super()._last_layer(path, num_classes, dropout, like)
         check_probability("dropout", dropout)
-        old = self.output.weight
-        with torch.device(old.device):
+        f6 = self.f6.weight
+        with torch.device(f6.device):
             output = RBFOutput(num_classes, trainable=True, dropout=dropout)
-        self.output = output.to(old.dtype).train(self.output.training)
-        self.options: Mapping[str, object] = {**self.options, "trainable_codes": True}
+        return output.to(f6.dtype).train(self.output.training)
 
     def reset_parameters(self) -> None:
         """The paper's: U(-2.4 / F, 2.4 / F), with F the number of inputs of the unit."""

@@ -15,19 +15,32 @@ from torch import Tensor, nn
 
 from convzoo._checks import check_probability
 from convzoo.layers import DropBlock2d
+from convzoo.models.resnet.norms import NormFactory
 
-Shortcut = Literal["A", "B", "C"]
-"""How a shortcut changes its dimensions: A pads with zeros, B projects where the dimensions
-change, C projects everywhere."""
+Shortcut = Literal["A", "A-centred", "B", "C"]
+"""How a shortcut changes its dimensions: A pads with zeros after the channels (A-centred: half of
+them before, as akamaster/pytorch_resnet_cifar10 does), B projects where the dimensions change, C
+projects everywhere."""
 
 StrideIn = Literal["1x1", "3x3"]
 """Which convolution of a bottleneck strides: the first 1x1 (the paper, "v1") or the 3x3 ("v1.5",
 as torchvision, fb.resnet.torch and ResNeXt do; half a point more accurate, 6 % more work)."""
 
 
-def _conv3x3(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    # Batch normalisation brings the bias.
-    return nn.Conv2d(in_channels, out_channels, 3, stride, 1, groups=groups, bias=False)
+def _conv3x3(
+    in_channels: int, out_channels: int, stride: int = 1, groups: int = 1, dilation: int = 1
+) -> nn.Conv2d:
+    # The normalisation after it brings the bias.
+    return nn.Conv2d(
+        in_channels,
+        out_channels,
+        3,
+        stride,
+        dilation,
+        groups=groups,
+        bias=False,
+        dilation=dilation,
+    )
 
 
 def _conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
@@ -41,25 +54,35 @@ class PaddedShortcut(nn.Module):
         in_channels: Channels that come in.
         out_channels: Channels that go out, at least as many.
         stride: Step of the subsampling.
+        centred: Put half of the zeros before the channels.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, *, centred: bool = False
+    ) -> None:
         super().__init__()
         self.stride: int = stride
         self.extra_channels: int = out_channels - in_channels
+        self.before: int = self.extra_channels // 2 if centred else 0
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, H / stride, W / stride)."""
         x = x[:, :, :: self.stride, :: self.stride]
-        return F.pad(x, (0, 0, 0, 0, 0, self.extra_channels))
+        return F.pad(x, (0, 0, 0, 0, self.before, self.extra_channels - self.before))
 
     def extra_repr(self) -> str:
         """What `print(net)` shows of the layer."""
-        return f"stride={self.stride}, extra_channels={self.extra_channels}"
+        before = f", before={self.before}" if self.before else ""
+        return f"stride={self.stride}, extra_channels={self.extra_channels}{before}"
 
 
 def make_shortcut(
-    option: Shortcut, in_channels: int, out_channels: int, stride: int, *, normalise: bool = True
+    option: Shortcut,
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    *,
+    norm: NormFactory | None = nn.BatchNorm2d,
 ) -> nn.Module | None:
     """The layer on a shortcut, or None where the identity will do.
 
@@ -68,8 +91,8 @@ def make_shortcut(
         in_channels: Channels that come in.
         out_channels: Channels that go out.
         stride: Stride of the block.
-        normalise: Batch-normalise a projection (post-activation blocks do; in pre-activation
-            ones the projection's input is normalised already).
+        norm: What normalises a projection; None in pre-activation blocks, whose projection's
+            input is normalised already.
 
     Returns:
         A module with torchvision's `downsample` keys, or None for the identity.
@@ -77,10 +100,10 @@ def make_shortcut(
     changes = stride != 1 or in_channels != out_channels
     if option == "C" or (option == "B" and changes):
         projection = _conv1x1(in_channels, out_channels, stride)
-        if normalise:
-            return nn.Sequential(projection, nn.BatchNorm2d(out_channels))
-        return projection
-    return PaddedShortcut(in_channels, out_channels, stride) if changes else None
+        return projection if norm is None else nn.Sequential(projection, norm(out_channels))
+    if not changes:
+        return None
+    return PaddedShortcut(in_channels, out_channels, stride, centred=option == "A-centred")
 
 
 class _Plan(NamedTuple):
@@ -95,6 +118,8 @@ class _Plan(NamedTuple):
     groups: int
     first: bool
     inplace: bool
+    norm: NormFactory
+    dilations: tuple[int, int]  # of the first 3x3 convolution and of the second
 
 
 class ResidualBlock(nn.Module):
@@ -114,6 +139,8 @@ class ResidualBlock(nn.Module):
             shortcut, one layer for all; it has no state.
         drop_path: Probability that an image skips the residual branch (stochastic depth).
         inplace: Let ReLU and the addition overwrite their input.
+        norm: What normalises, from a number of channels.
+        dilations: Dilation of the first 3x3 convolution and, in basic blocks, of the second.
     """
 
     expansion: ClassVar[int] = 1
@@ -133,6 +160,8 @@ class ResidualBlock(nn.Module):
         drop_block: DropBlock2d | None = None,
         drop_path: float = 0.0,
         inplace: bool = True,
+        norm: NormFactory = nn.BatchNorm2d,
+        dilations: tuple[int, int] = (1, 1),
     ) -> None:
         super().__init__()
         self.out_channels: int = width * self.expansion
@@ -142,7 +171,17 @@ class ResidualBlock(nn.Module):
         self._make_layers(
             in_channels,
             _Plan(
-                width, inner, self.out_channels, stride, stride_in, shortcut, groups, first, inplace
+                width,
+                inner,
+                self.out_channels,
+                stride,
+                stride_in,
+                shortcut,
+                groups,
+                first,
+                inplace,
+                norm,
+                dilations,
             ),
         )
         self.drop_block: DropBlock2d | None = drop_block
@@ -181,11 +220,13 @@ class PlainBlock(ResidualBlock):
     """
 
     def _make_layers(self, channels: int, plan: _Plan) -> None:
-        self.conv1: nn.Conv2d = _conv3x3(channels, plan.width, plan.stride)
-        self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(plan.width)
+        self.conv1: nn.Conv2d = _conv3x3(
+            channels, plan.width, plan.stride, dilation=plan.dilations[0]
+        )
+        self.bn1: nn.BatchNorm2d = plan.norm(plan.width)
         self.relu1: nn.ReLU = nn.ReLU(plan.inplace)
-        self.conv2: nn.Conv2d = _conv3x3(plan.width, plan.width)
-        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(plan.width)
+        self.conv2: nn.Conv2d = _conv3x3(plan.width, plan.width, dilation=plan.dilations[1])
+        self.bn2: nn.BatchNorm2d = plan.norm(plan.width)
         self.relu2: nn.ReLU = nn.ReLU(plan.inplace)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -207,13 +248,15 @@ class BasicBlock(ResidualBlock):
     """
 
     def _make_layers(self, channels: int, plan: _Plan) -> None:
-        self.conv1: nn.Conv2d = _conv3x3(channels, plan.width, plan.stride)
-        self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(plan.width)
+        self.conv1: nn.Conv2d = _conv3x3(
+            channels, plan.width, plan.stride, dilation=plan.dilations[0]
+        )
+        self.bn1: nn.BatchNorm2d = plan.norm(plan.width)
         self.relu1: nn.ReLU = nn.ReLU(plan.inplace)
-        self.conv2: nn.Conv2d = _conv3x3(plan.width, plan.width)
-        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(plan.width)
+        self.conv2: nn.Conv2d = _conv3x3(plan.width, plan.width, dilation=plan.dilations[1])
+        self.bn2: nn.BatchNorm2d = plan.norm(plan.width)
         self.downsample: nn.Module | None = make_shortcut(
-            plan.shortcut, channels, plan.out, plan.stride
+            plan.shortcut, channels, plan.out, plan.stride, norm=plan.norm
         )
         self.relu2: nn.ReLU = nn.ReLU(plan.inplace)
 
@@ -243,15 +286,17 @@ class Bottleneck(ResidualBlock):
     def _make_layers(self, channels: int, plan: _Plan) -> None:
         stride1, stride2 = (plan.stride, 1) if plan.stride_in == "1x1" else (1, plan.stride)
         self.conv1: nn.Conv2d = _conv1x1(channels, plan.inner, stride1)
-        self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(plan.inner)
+        self.bn1: nn.BatchNorm2d = plan.norm(plan.inner)
         self.relu1: nn.ReLU = nn.ReLU(plan.inplace)
-        self.conv2: nn.Conv2d = _conv3x3(plan.inner, plan.inner, stride2, plan.groups)
-        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(plan.inner)
+        self.conv2: nn.Conv2d = _conv3x3(
+            plan.inner, plan.inner, stride2, plan.groups, plan.dilations[0]
+        )
+        self.bn2: nn.BatchNorm2d = plan.norm(plan.inner)
         self.relu2: nn.ReLU = nn.ReLU(plan.inplace)
         self.conv3: nn.Conv2d = _conv1x1(plan.inner, plan.out)
-        self.bn3: nn.BatchNorm2d = nn.BatchNorm2d(plan.out)
+        self.bn3: nn.BatchNorm2d = plan.norm(plan.out)
         self.downsample: nn.Module | None = make_shortcut(
-            plan.shortcut, channels, plan.out, plan.stride
+            plan.shortcut, channels, plan.out, plan.stride, norm=plan.norm
         )
         self.relu3: nn.ReLU = nn.ReLU(plan.inplace)
 
@@ -278,15 +323,17 @@ class PreActBasicBlock(ResidualBlock):
 
     def _make_layers(self, channels: int, plan: _Plan) -> None:
         if not plan.first:
-            self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(channels)
+            self.bn1: nn.BatchNorm2d = plan.norm(channels)
             self.relu1: nn.ReLU = nn.ReLU(plan.inplace)
         self.first: bool = plan.first
-        self.conv1: nn.Conv2d = _conv3x3(channels, plan.width, plan.stride)
-        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(plan.width)
+        self.conv1: nn.Conv2d = _conv3x3(
+            channels, plan.width, plan.stride, dilation=plan.dilations[0]
+        )
+        self.bn2: nn.BatchNorm2d = plan.norm(plan.width)
         self.relu2: nn.ReLU = nn.ReLU(plan.inplace)
-        self.conv2: nn.Conv2d = _conv3x3(plan.width, plan.width)
+        self.conv2: nn.Conv2d = _conv3x3(plan.width, plan.width, dilation=plan.dilations[1])
         self.downsample: nn.Module | None = make_shortcut(
-            plan.shortcut, channels, plan.out, plan.stride, normalise=False
+            plan.shortcut, channels, plan.out, plan.stride, norm=None
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -314,18 +361,20 @@ class PreActBottleneck(ResidualBlock):
     def _make_layers(self, channels: int, plan: _Plan) -> None:
         stride1, stride2 = (plan.stride, 1) if plan.stride_in == "1x1" else (1, plan.stride)
         if not plan.first:
-            self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(channels)
+            self.bn1: nn.BatchNorm2d = plan.norm(channels)
             self.relu1: nn.ReLU = nn.ReLU(plan.inplace)
         self.first: bool = plan.first
         self.conv1: nn.Conv2d = _conv1x1(channels, plan.inner, stride1)
-        self.bn2: nn.BatchNorm2d = nn.BatchNorm2d(plan.inner)
+        self.bn2: nn.BatchNorm2d = plan.norm(plan.inner)
         self.relu2: nn.ReLU = nn.ReLU(plan.inplace)
-        self.conv2: nn.Conv2d = _conv3x3(plan.inner, plan.inner, stride2, plan.groups)
-        self.bn3: nn.BatchNorm2d = nn.BatchNorm2d(plan.inner)
+        self.conv2: nn.Conv2d = _conv3x3(
+            plan.inner, plan.inner, stride2, plan.groups, plan.dilations[0]
+        )
+        self.bn3: nn.BatchNorm2d = plan.norm(plan.inner)
         self.relu3: nn.ReLU = nn.ReLU(plan.inplace)
         self.conv3: nn.Conv2d = _conv1x1(plan.inner, plan.out)
         self.downsample: nn.Module | None = make_shortcut(
-            plan.shortcut, channels, plan.out, plan.stride, normalise=False
+            plan.shortcut, channels, plan.out, plan.stride, norm=None
         )
 
     def forward(self, x: Tensor) -> Tensor:

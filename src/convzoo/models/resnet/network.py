@@ -16,7 +16,7 @@ Where this departs from the papers:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -36,6 +36,13 @@ from convzoo.models.resnet.blocks import (
     Shortcut,
     StrideIn,
 )
+from convzoo.models.resnet.norms import (
+    NormFactory,
+    NormLayer,
+    norm_factory,
+    norm_name,
+    reset_norm,
+)
 from convzoo.presets import Preset
 
 Stem = Literal["imagenet", "small"]
@@ -49,7 +56,7 @@ class ResNetOptions(BuildOptions, total=False):
     stem: Stem
     """How the image enters, `"imagenet"` or `"small"`."""
     shortcut: Shortcut
-    """The paper's option A, B or C."""
+    """The paper's option A, B or C; `"A-centred"` for akamaster's CIFAR weights."""
     stride_in: StrideIn
     """Which convolution of a bottleneck strides; basic blocks have no choice."""
     zero_init_residual: bool
@@ -63,6 +70,11 @@ class ResNetOptions(BuildOptions, total=False):
     """Probability of dropping an input of the last layer."""
     inplace: bool
     """Let ReLU and the additions overwrite their input; False for hooks that look at them."""
+    norm_layer: NormLayer | Callable[[int], nn.Module]
+    """What normalises: a name, or a callable that takes the number of channels, as torchvision
+    has it; `save` keeps names, and the callables that they stand for."""
+    replace_stride_with_dilation: Sequence[bool]
+    """For each stage after the first: dilate its 3x3 convolutions instead of striding."""
 
 
 class ResNet(Classifier):
@@ -90,6 +102,10 @@ class ResNet(Classifier):
             first (stochastic depth).
         dropout: Probability of dropping an input of the last layer.
         inplace: Let ReLU and the additions overwrite their input.
+        norm_layer: What normalises: a name, or a callable that takes the number of channels.
+        replace_stride_with_dilation: For each stage after the first: dilate its 3x3
+            convolutions instead of striding. The first block of a stage has the dilation of the
+            stage before, as in torchvision.
 
     Examples:
         >>> import torch
@@ -125,6 +141,8 @@ class ResNet(Classifier):
         drop_path: float = 0.0,
         dropout: float = 0.0,
         inplace: bool = True,
+        norm_layer: NormLayer | Callable[[int], nn.Module] = "batch_norm",
+        replace_stride_with_dilation: Sequence[bool] | None = None,
     ) -> None:
         super().__init__()
         check_counts(
@@ -133,6 +151,8 @@ class ResNet(Classifier):
         check_counts(**{f"widths[{i}]": width for i, width in enumerate(widths)})
         check_flags(zero_init_residual=zero_init_residual, inplace=inplace)
         _check_choices(stem, shortcut, stride_in, layers, widths)
+        dilate = (False, *_check_dilation(replace_stride_with_dilation, len(layers) - 1))
+        norm = norm_factory(norm_layer)
         if issubclass(block, PlainBlock) and (drop_path or zero_init_residual):
             raise InputError("drop_path, zero_init_residual: a plain network has no branches")
         if (groups, base_width) != (1, 64) and not issubclass(block, Bottleneck | PreActBottleneck):
@@ -150,7 +170,7 @@ class ResNet(Classifier):
         self.conv1: nn.Conv2d = nn.Conv2d(
             in_channels, widths[0], kernel, stride, kernel // 2, bias=False
         )
-        self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(widths[0])
+        self.bn1: nn.BatchNorm2d = norm(widths[0])
         self.relu: nn.ReLU = nn.ReLU(inplace)
         if large:
             self.maxpool: nn.MaxPool2d = nn.MaxPool2d(3, stride=2, padding=1)
@@ -158,11 +178,12 @@ class ResNet(Classifier):
         # The stages: layer1, layer2, ...; every one but the first halves the map.
         channels, reached = widths[0], 4 if large else 1
         stages = [Stage("stem", "maxpool" if large else "relu", channels, reached)]
-        built = 0
+        built, dilation = 0, 1
         for number, (count, width) in enumerate(zip(layers, widths, strict=True), 1):
             # DropBlock's official code: full rate in the last group, a quarter in the one before.
             scale = {len(layers): 1.0, len(layers) - 1: 0.25}.get(number)
-            stride = 1 if number == 1 else 2
+            stride = 1 if number == 1 or dilate[number - 1] else 2
+            before, dilation = dilation, dilation * (2 if dilate[number - 1] else 1)
             reached *= stride
             blocks: list[ResidualBlock] = []
             for index in range(count):
@@ -180,12 +201,14 @@ class ResNet(Classifier):
                         drop_block=drop_config.layer(scale) if drop_config and scale else None,
                         drop_path=drop_path * built / sum(layers),  # the paper's linear rule
                         inplace=inplace,
+                        norm=norm,
+                        dilations=(before if index == 0 else dilation, dilation),
                     )
                 )
                 channels = blocks[-1].out_channels
             self.add_module(f"layer{number}", nn.Sequential(*blocks))
             stages.append(Stage(f"layer{number}", f"layer{number}", channels, reached))
-        self._make_end(channels, inplace)
+        self._make_end(channels, inplace, norm)
 
         # The head.
         pool = nn.AdaptiveAvgPool2d(1)
@@ -200,8 +223,21 @@ class ResNet(Classifier):
         self.stages: tuple[Stage, ...] = tuple(stages)
         self.reset_parameters()
 
-    def _make_end(self, channels: int, inplace: bool) -> None:
+    def _make_end(self, channels: int, inplace: bool, norm: NormFactory) -> None:
         """Register what stands between the last stage and the head; here nothing does."""
+
+    @property
+    def inplanes(self) -> int:
+        """What torchvision's helpers for detection call `num_features`."""
+        return self.num_features
+
+    @classmethod
+    def kept_options(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Normalisation by its name."""
+        kept = super().kept_options(options)
+        if "norm_layer" in kept:
+            kept["norm_layer"] = norm_name(kept["norm_layer"])
+        return kept
 
     @classmethod
     def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
@@ -211,11 +247,10 @@ class ResNet(Classifier):
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, num_features, H / 32, W / 32) with the usual stem."""
         self._check_input(x)
-        x = self.relu(self.bn1(self.conv1(x)))  # (B, widths[0], H / 2, W / 2)
-        if self.stages[0].module == "maxpool":
-            x = self.maxpool(x)  # (B, widths[0], H / 4, W / 4)
+        pool = self.maxpool if self.stages[0].module == "maxpool" else None
+        x = self._run(x, self.conv1, self.bn1, self.relu, pool)  # (B, widths[0], H / 4, W / 4)
         for stage in self.stages[1:]:  # H / 4, H / 8, H / 16, H / 32
-            x = getattr(self, stage.module)(x)  # torch 2.6 exports this, not get_submodule
+            x = self._run(x, getattr(self, stage.module))  # torch 2.6 exports no get_submodule
         return x
 
     def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
@@ -228,8 +263,8 @@ class ResNet(Classifier):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, (nn.BatchNorm2d, nn.Linear)):
-                module.reset_parameters()
+            elif not list(module.children()):  # normalisation, the last layer
+                reset_norm(module)
         if self.zero_init_residual:
             for module in self.modules():
                 if isinstance(module, ResidualBlock):
@@ -246,14 +281,26 @@ class PreActResNet(ResNet):
     Args are those of `ResNet`; the block is a `PreActBasicBlock` or `PreActBottleneck`.
     """
 
-    def _make_end(self, channels: int, inplace: bool) -> None:
-        self.bn_last: nn.BatchNorm2d = nn.BatchNorm2d(channels)
+    def _make_end(self, channels: int, inplace: bool, norm: NormFactory) -> None:
+        self.bn_last: nn.BatchNorm2d = norm(channels)
         self.relu_last: nn.ReLU = nn.ReLU(inplace)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, num_features, H / 32, W / 32) with the usual stem."""
         out: Tensor = self.relu_last(self.bn_last(super().forward_features(x)))
         return out
+
+
+def _check_dilation(value: Sequence[bool] | None, count: int) -> tuple[bool, ...]:
+    if value is None:
+        return (False,) * count
+    given = tuple(value) if isinstance(value, Sequence) else ()
+    if len(given) != count or not all(isinstance(one, bool) for one in given):
+        raise InputError(
+            "replace_stride_with_dilation: expected True or False for each of the "
+            f"{count} stages after the first, got {value!r:.80}"
+        )
+    return given
 
 
 def _drop_block_config(

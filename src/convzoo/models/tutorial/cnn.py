@@ -149,8 +149,7 @@ class TutorialCNN(SmallNetwork):
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> the last map, (B, num_features, h, w)."""
         self._check_input(x)
-        out: Tensor = self.features(x)
-        return out
+        return self._run(x, self.features)
 
     def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
         """(B, num_features, h, w) -> class scores (B, num_classes), or (B, hidden[-1])."""

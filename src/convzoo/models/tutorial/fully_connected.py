@@ -144,7 +144,7 @@ class MLP(SmallNetwork):
         self.hidden: nn.Sequential = nn.Sequential(
             nn.Flatten(),
             *linear_stack(sizes, activation, inplace),
-            nn.Unflatten(1, (sizes[-1], 1, 1)),  # one "pixel" that has seen the whole image
+            nn.Unflatten(1, (-1, 1, 1)),  # one "pixel" that has seen the whole image
         )
         self.fc: nn.Linear = nn.Linear(sizes[-1], num_classes)
         self.in_channels = in_channels
@@ -157,8 +157,7 @@ class MLP(SmallNetwork):
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> the last hidden layer, (B, hidden[-1], 1, 1)."""
         self._check_input(x)
-        out: Tensor = self.hidden(x)
-        return out
+        return self._run(x, self.hidden)
 
     def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
         """(B, hidden[-1], 1, 1) -> class scores (B, num_classes), or (B, hidden[-1])."""

@@ -51,8 +51,7 @@ class FullyConvolutionalVGG(Classifier):
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, 512, H / 32, W / 32)."""
         self._check_input(x)
-        out: Tensor = self.features(x)
-        return out
+        return self._run(x, self.features)
 
     def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
         """(B, 512, h, w) -> class scores averaged over the positions, or (B, 4096) likewise."""

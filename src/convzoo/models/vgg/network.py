@@ -164,8 +164,7 @@ class VGG(Classifier):
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, 512, H / 32, W / 32)."""
         self._check_input(x)
-        out: Tensor = self.features(x)
-        return out
+        return self._run(x, self.features)
 
     def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
         """(B, 512, h, w) -> class scores (B, num_classes), or (B, 4096)."""

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from convzoo._classifier import Classifier
-from convzoo.transfer._find_heads import inside
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from convzoo._contract import Contract
+
+_NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+_NORM_NAME = re.compile(r"Norm(Act)?(\dd)?$", re.IGNORECASE)
 
 
-def blocks_by_stage(net: Classifier, order: Sequence[str], rest: str) -> dict[str, str]:
+def is_norm(module: nn.Module) -> bool:
+    """Whether a layer normalises: torch's, or by its name timm's and torchvision's."""
+    return isinstance(module, _NORMS) or bool(_NORM_NAME.search(type(module).__name__))
+
+
+def inside(path: str, part: str) -> bool:
+    """Whether `path` is the module at `part` or lies in it."""
+    return not part or path == part or path.startswith(part + ".")
+
+
+def blocks_by_stage(net: Contract, order: Sequence[str], rest: str) -> dict[str, str]:
     """The stage that each module counts with.
 
     A stage's own module is where its feature map can be read, often an activation or a pooling.
@@ -50,7 +66,7 @@ def auxiliary(heads: Sequence[str]) -> set[str]:
     return {head.partition(".")[0] for head in heads[1:]} - {heads[0].partition(".")[0]}
 
 
-def stage_paths(net: Classifier, name: str) -> tuple[str, ...]:
+def stage_paths(net: Contract, name: str) -> tuple[str, ...]:
     """Paths of the modules that lie in a stage with everything in them.
 
     Args:
