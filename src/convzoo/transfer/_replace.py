@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from torch import nn
 
-from convzoo._checks import check_count, check_labels
+from convzoo._checks import LARGEST, check_count, check_labels
 from convzoo._classifier import Classifier
 from convzoo._heads import new_head, score_layer
 from convzoo.errors import InputError
@@ -67,7 +67,7 @@ def replace_head(
     """
     refuse_parallel(net, "replace the head first, then wrap the network")
     core = unwrap(net)
-    num_classes = check_count("num_classes", num_classes)
+    num_classes = check_count("num_classes", num_classes, most=LARGEST)
     names = check_labels(labels, num_classes, unique=True)
     if isinstance(core, Classifier):
         if head is not None and tuple(find_heads(core, head)) != tuple(core.head_paths()):
