@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint types generated docs wheel clean
+# The environment of other people's tools; its torch is .venv's.
+CLIENTS := .venv-clients
+
+.PHONY: demo test test-all test-clients lint types generated docs wheel clean
 
 # An extra is installed once; pyproject.toml's change installs it again.
 $(VENV)/.installed-%: pyproject.toml
@@ -21,6 +24,19 @@ test: $(VENV)/.installed-dev lint types
 # What repeats as well: deeper networks, more processes, more launches.
 test-all: $(VENV)/.installed-dev lint types
 	$(BIN)/python -m pytest -n auto -m 'long or not long'
+
+# Other people's tools: installs them, tries each, and writes docs/clients.md.
+test-clients: $(CLIENTS)/.installed
+	$(CLIENTS)/bin/python -m pytest tests/clients tests/test_docs.py -k 'clients or blocks' \
+		--clients-table docs/clients.md
+
+$(CLIENTS)/.installed: $(VENV)/.installed-dev tests/clients/requirements.txt
+	@test -x $(CLIENTS)/bin/python || $(BIN)/python -m venv $(CLIENTS)
+	@site='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+		echo "import site; site.addsitedir('$$($(BIN)/python -c "$$site")')" \
+		> "$$($(CLIENTS)/bin/python -c "$$site")/dev.pth"
+	$(CLIENTS)/bin/python -m pip install --quiet --requirement tests/clients/requirements.txt
+	@touch $@
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -47,4 +63,4 @@ wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf $(VENV) dist site runs
+	rm -rf $(VENV) $(CLIENTS) dist site runs

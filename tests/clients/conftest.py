@@ -1,0 +1,71 @@
+"""What the tests of other people's tools share, and how docs/clients.md is written from them."""
+
+from __future__ import annotations
+
+import platform
+from collections import defaultdict
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import clients_page
+import convzoo
+
+_FAILED: dict[str, set[str]] = defaultdict(set)
+_RAN: set[str] = set()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--clients-table", type=Path, help="write the page of all tools here")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "verdict(text): what docs/clients.md says of the use")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == clients_page.TESTS:
+            # What other people's packages warn of while they are imported and used is theirs.
+            item.add_marker(pytest.mark.filterwarnings("ignore"))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    path, _, name = report.nodeid.partition("::")
+    if report.failed:
+        _FAILED[Path(path).stem].add(name.partition("[")[0])
+    if report.when == "call" and not report.skipped:
+        _RAN.add(Path(path).stem)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    page: Path | None = session.config.getoption("--clients-table")
+    if page is not None:
+        versions = {
+            tool.module: version(tool.distribution)
+            for tool in clients_page.tools()
+            if tool.module in _RAN
+        }
+        machine = f"Python {platform.python_version()}, torch {version('torch')}, CPU"
+        page.write_text(clients_page.page(versions, _FAILED, machine), encoding="utf-8")
+
+
+@pytest.fixture
+def net() -> convzoo.ResNet:
+    """A network with weights that ship with the package, in evaluation mode."""
+    return convzoo.cifar_resnet20(weights="fashion_mnist").eval()
+
+
+@pytest.fixture
+def x() -> Tensor:
+    """A batch of images for it, (4, 1, 28, 28)."""
+    return torch.randn(4, 1, 28, 28)
+
+
+@pytest.fixture
+def y() -> Tensor:
+    """Their classes."""
+    return torch.tensor([0, 1, 2, 3])

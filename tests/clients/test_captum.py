@@ -1,0 +1,85 @@
+"""captum: attributions to pixels and to stages."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+import convzoo
+
+pytest.importorskip("captum")
+
+DISTRIBUTION = "captum"
+
+NAMES = ("resnet18", "preact_resnet50", "vgg11_bn", "googlenet", "lenet5_1998", "alexnet_2012")
+
+
+def build(name: str) -> tuple[convzoo.Classifier, Tensor]:
+    net = convzoo.create_model(name, num_classes=3).eval()
+    side = net.max_size or max(48, net.min_size)
+    return net, torch.randn(2, net.in_channels, side, side)
+
+
+def test_integrated_gradients(net: convzoo.ResNet, x: Tensor) -> None:
+    """IntegratedGradients"""
+    from captum.attr import IntegratedGradients
+
+    method = IntegratedGradients(net)
+    attribution, delta = method.attribute(x, target=1, n_steps=50, return_convergence_delta=True)
+
+    assert attribution.shape == x.shape
+    assert delta.abs().max() < 0.5 * net(x)[:, 1].abs().max()
+
+
+def test_layer_grad_cam(net: convzoo.ResNet, x: Tensor) -> None:
+    """LayerGradCam on the last stage"""
+    from captum.attr import LayerAttribution, LayerGradCam
+
+    last = net.get_submodule(net.stages[-1].module)
+    maps = LayerGradCam(net, last).attribute(x, target=1)
+    maps = LayerAttribution.interpolate(maps, x.shape[2:])
+
+    assert maps.shape == x.shape
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_deep_lift(name: str) -> None:
+    """DeepLift: every activation is a module that runs once, as it needs"""
+    from captum.attr import DeepLift
+
+    net, x = build(name)
+    attribution, delta = DeepLift(net).attribute(x, target=1, return_convergence_delta=True)
+
+    assert attribution.isfinite().all()
+    # What DeepLift's rules for products and normalisation leave is theirs; sums are complete.
+    if name in ("resnet18", "vgg11_bn"):
+        assert delta.abs().max() < 1e-2 * max(1.0, float(net(x).abs().max()))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "preact_resnet50", "vgg11_bn", "googlenet"])
+def test_lrp(name: str) -> None:
+    """LRP"""
+    from captum.attr import LRP
+
+    net, x = build(name)
+    attribution = LRP(net).attribute(x, target=1)
+
+    assert attribution.isfinite().all()
+    assert attribution.shape == x.shape
+
+
+@pytest.mark.verdict("works with these lines")
+@pytest.mark.parametrize("name", ["alexnet_2012", "lenet5_1998", "cifar_resnet20", "mnist_cnn"])
+def test_lrp_needs_rules(name: str) -> None:
+    """LRP where layers have no rule in captum: option A's padding, scaled tanh, Flatten"""
+    from captum.attr import LRP
+    from captum.attr._utils.lrp_rules import EpsilonRule
+
+    net, x = build(name)
+    for layer in net.modules():
+        if not list(layer.children()):
+            layer.rule = EpsilonRule()
+    attribution = LRP(net).attribute(x, target=1)
+
+    assert attribution.isfinite().all()
