@@ -65,7 +65,9 @@ def test_learner(folder: Path) -> None:
     """Learner around a network that is already built"""
     from fastai.vision.all import CrossEntropyLossFlat, ImageDataLoaders, Learner, Resize
 
-    dls = ImageDataLoaders.from_folder(folder, item_tfms=Resize(32), bs=2, num_workers=0)
+    dls = ImageDataLoaders.from_folder(
+        folder, valid_pct=0.5, item_tfms=Resize(32), bs=2, num_workers=0
+    )
     net = convzoo.resnet18(num_classes=dls.c, stem="small")
     learner = Learner(dls, net, loss_func=CrossEntropyLossFlat())
 
