@@ -42,7 +42,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    page: Path | None = session.config.getoption("--clients-table")
+    page: Path | None = session.config.getoption("--clients-table", None)
     if page is not None:
         versions = {
             tool.module: version(tool.distribution)

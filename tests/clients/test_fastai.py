@@ -39,7 +39,7 @@ def test_vision_learner(folder: Path) -> None:
     assert learner.model[1][-1].out_features == 2
     with learner.no_bar(), learner.no_logging():
         learner.fit_one_cycle(1)
-        found = learner.lr_find(num_it=5, show_plot=False)
+        found = learner.lr_find(num_it=20, show_plot=False)
     assert found.valley > 0
 
 

@@ -18,7 +18,7 @@ DISTRIBUTION = "lightning"
 
 def test_trainer(net: convzoo.ResNet, x: Tensor, y: Tensor, tmp_path: Path) -> None:
     """Trainer.fit with a frozen backbone, which stays still"""
-    import lightning as L  # noqa: N812
+    import lightning as L
     from torch.nn.functional import cross_entropy
 
     class Task(L.LightningModule):

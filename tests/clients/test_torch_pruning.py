@@ -19,9 +19,7 @@ def prune(net: convzoo.Classifier, side: int) -> float:
     before = sum(p.numel() for p in net.parameters())
     head = net.get_submodule(net.head_path)
     importance = tp.importance.MagnitudeImportance()
-    tp.pruner.MagnitudePruner(
-        net, x, importance, pruning_ratio=0.5, ignored_layers=[head]
-    ).step()
+    tp.pruner.MagnitudePruner(net, x, importance, pruning_ratio=0.5, ignored_layers=[head]).step()
     assert net(x).shape == (1, 3)
     return sum(p.numel() for p in net.parameters()) / before
 
@@ -39,9 +37,7 @@ def test_half_of_the_channels(name: str, side: int) -> None:
     before = sum(p.numel() for p in net.parameters())
     head = net.get_submodule(net.head_path)
     importance = tp.importance.MagnitudeImportance()
-    tp.pruner.MagnitudePruner(
-        net, x, importance, pruning_ratio=0.5, ignored_layers=[head]
-    ).step()
+    tp.pruner.MagnitudePruner(net, x, importance, pruning_ratio=0.5, ignored_layers=[head]).step()
 
     assert net(x).shape == (1, 3)
     assert sum(p.numel() for p in net.parameters()) / before == pytest.approx(0.25, abs=0.01)
@@ -57,7 +53,9 @@ def test_option_a() -> None:
         prune(convzoo.cifar_resnet20(num_classes=3).eval(), 32)
 
 
-@pytest.mark.verdict("not supported, grouped and sparse layers of the papers: take today's networks")
+@pytest.mark.verdict(
+    "not supported, grouped and sparse layers of the papers: take today's networks"
+)
 def test_paper_networks() -> None:
     """Pruning alexnet_2012 and lenet5_1998"""
     net = convzoo.lenet5(num_classes=3).eval()  # or convzoo.alexnet
