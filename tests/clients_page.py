@@ -23,7 +23,7 @@ Networks of the zoo in the hands of {tools} other tools, {uses} uses. The page i
 `make test-clients`, which installs the tools into an environment of its own and runs a test for
 each row: versions, verdicts and lines are those of that run ({platform}), nothing is typed by hand.
 In the lines `net` is a network of the zoo in evaluation mode, `x` a batch of images for it and `y`
-their classes.
+their classes; `folder`, `files` and `tmp_path` are places on the disk.
 
 | tool | version | use | verdict |
 |---|---|---|---|
