@@ -40,7 +40,7 @@ def test_legacy_exporter(name: str, tmp_path: Path) -> None:
     assert torch.allclose(torch.from_numpy(scores), net(x), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.verdict("not supported where pooling does not divide the map: take the dynamo exporter")
+@pytest.mark.verdict("not supported where pooling does not divide the map: take dynamo's")
 def test_legacy_exporter_needs_sizes_that_fit(tmp_path: Path) -> None:
     """torch.onnx.export with dynamo=False for AlexNet, VGG and lenet5_1998"""
     net = convzoo.vgg11(num_classes=3, hidden=8).eval()
