@@ -194,9 +194,8 @@ class TowerNorm(nn.Module):
         """(B, C, H, W) -> (B, C, H, W)."""
         if self.towers == 1:
             return self.norm(x)
-        # The layer runs once, as captum and hooks expect: (B * towers, C / towers, H, W).
-        parts = self.norm(x.unflatten(1, (self.towers, -1)).flatten(0, 1))
-        return parts.unflatten(0, (-1, self.towers)).flatten(1, 2)
+        parts = x.chunk(self.towers, dim=1)  # by index: torch.fx cannot iterate over them
+        return torch.cat([self.norm(parts[tower]) for tower in range(self.towers)], dim=1)
 
     def extra_repr(self) -> str:
         """What `print(net)` shows of the layer."""
