@@ -55,12 +55,12 @@ def tools() -> list[Tool]:
     return sorted(map(_tool, TESTS.glob("test_*.py")), key=lambda tool: tool.name.lower())
 
 
-def page(versions: Mapping[str, str], failed: Mapping[str, set[str]], platform: str) -> str:
+def page(versions: Mapping[str, str], passed: Mapping[tuple[str, str], bool], platform: str) -> str:
     """The page as Markdown.
 
     Args:
-        versions: Module -> the tool's version; a tool that is not here was not tried.
-        failed: Module -> tests that failed.
+        versions: Module -> the tool's version.
+        passed: (module, test) -> whether all its cases passed; what is not here was not tried.
         platform: Versions of Python and torch.
     """
     every = tools()
@@ -69,11 +69,8 @@ def page(versions: Mapping[str, str], failed: Mapping[str, set[str]], platform: 
     for tool in every:
         sections.append(f"\n## {tool.name}\n")
         for use in tool.uses:
-            verdict = use.verdict
-            if tool.module not in versions:
-                verdict = "not tried"
-            elif use.test in failed.get(tool.module, ()):
-                verdict = "**fails**"
+            right = passed.get((tool.module, use.test))
+            verdict = {True: use.verdict, False: "**fails**", None: "not tried"}[right]
             version = versions.get(tool.module, "-")
             anchor = re.sub(r"[^\w\s-]", "", tool.name.lower()).replace(" ", "-")
             rows.append(f"| [{tool.name}](#{anchor}) | {version} | {use.what} | {verdict} |\n")

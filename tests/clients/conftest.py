@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections import defaultdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,8 +13,7 @@ from torch import Tensor
 import clients_page
 import convzoo
 
-_FAILED: dict[str, set[str]] = defaultdict(set)
-_RAN: set[str] = set()
+_PASSED: dict[tuple[str, str], bool] = {}  # (module, test) -> whether all its cases did
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,10 +33,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     path, _, name = report.nodeid.partition("::")
-    if report.failed:
-        _FAILED[Path(path).stem].add(name.partition("[")[0])
-    if report.when == "call" and not report.skipped:
-        _RAN.add(Path(path).stem)
+    test = Path(path).stem, name.partition("[")[0]
+    if report.failed or (report.passed and report.when == "call"):
+        _PASSED[test] = _PASSED.get(test, True) and report.passed
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -47,10 +44,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         versions = {
             tool.module: version(tool.distribution)
             for tool in clients_page.tools()
-            if tool.module in _RAN
+            if any(module == tool.module for module, _ in _PASSED)
         }
         machine = f"Python {platform.python_version()}, torch {version('torch')}, CPU"
-        page.write_text(clients_page.page(versions, _FAILED, machine), encoding="utf-8")
+        page.write_text(clients_page.page(versions, _PASSED, machine), encoding="utf-8")
 
 
 @pytest.fixture
