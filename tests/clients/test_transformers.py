@@ -52,8 +52,9 @@ def test_pipeline(folder: Path) -> None:
 @pytest.mark.verdict("works with these lines")
 def test_pipeline_of_networks_that_timm_lacks(net: convzoo.ResNet, tmp_path: Path) -> None:
     """pipeline("image-classification") on a network that timm lacks"""
-    import convzoo.integrations.timm
     from transformers import pipeline
+
+    import convzoo.integrations.timm
 
     convzoo.integrations.timm.register()
     folder = convzoo.save(net, tmp_path / "clothes")
