@@ -28,7 +28,7 @@ test-all: $(VENV)/.installed-dev lint types
 # Other people's tools: installs them, tries each, and writes docs/clients.md.
 test-clients: $(CLIENTS)/.installed
 	$(CLIENTS)/bin/python -m pytest tests/clients tests/test_docs.py -k 'clients or blocks' \
-		--clients-table docs/clients.md
+		-m 'long or not long' --clients-table docs/clients.md
 
 $(CLIENTS)/.installed: $(VENV)/.installed-dev tests/clients/requirements.txt
 	@test -x $(CLIENTS)/bin/python || $(BIN)/python -m venv $(CLIENTS)

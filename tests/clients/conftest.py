@@ -24,11 +24,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "verdict(text): what docs/clients.md says of the use")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the markers choose
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == clients_page.TESTS:
             # What other people's packages warn of while they are imported and used is theirs.
             item.add_marker(pytest.mark.filterwarnings("ignore"))
+            # `make test` holds what these tools ask of a network, in `test_idioms` and elsewhere.
+            item.add_marker(pytest.mark.long)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
