@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -125,6 +125,59 @@ def summary(net: nn.Module, input_size: int | tuple[int, int] | None = None) -> 
         ('conv1', (1, 16, 32, 32), 3)
     """
     net = getattr(net, "_orig_mod", net)  # torch.compile's wrapper holds the network there
+    tracer, input_shape = _trace(net, input_size)
+    return Summary(
+        name=getattr(net, "architecture", None) or type(net).__name__,
+        input_shape=input_shape,
+        layers=tuple(tracer.layers()),
+        parameters=sum(p.numel() for p in net.parameters()),
+        multiply_adds=tracer.total,
+    )
+
+
+class Reach(NamedTuple):
+    """What outputs see along one axis of the input, in pixels.
+
+    Attributes:
+        first: The first pixel that the first output sees; below 0 it lies in the padding.
+        last: The last that it sees.
+        stride: How much further the next output sees.
+    """
+
+    first: int
+    last: int
+    stride: int
+
+    @property
+    def size(self) -> int:
+        """How many pixels one output sees."""
+        return self.last - self.first + 1
+
+    def window(self, kernel: int, step: int, padding: int, dilation: int = 1) -> Reach:
+        """What the outputs of a sliding window see."""
+        return Reach(
+            self.first - padding * self.stride,
+            self.last + ((kernel - 1) * dilation - padding) * self.stride,
+            self.stride * step,
+        )
+
+
+Field = tuple[Reach, Reach] | None
+"""What an output sees down and across; None for the whole image."""
+
+
+def fields(
+    net: nn.Module, input_size: int | tuple[int, int] | None = None
+) -> tuple[dict[str, tuple[tuple[int, ...], Field]], tuple[int, ...]]:
+    """Every submodule's output shape and field, by path; and the shape of the input."""
+    tracer, input_shape = _trace(net, input_size)
+    return {name: (shape, field) for name, shape, field in tracer.outputs()}, input_shape
+
+
+def _trace(
+    net: nn.Module, input_size: int | tuple[int, int] | None
+) -> tuple[_Tracer, tuple[int, ...]]:
+    """Run a network on the meta device; its own parameters are neither read nor moved."""
     height, width = _size(net, input_size)
     channels = _channels(net)
     meta = {
@@ -139,14 +192,7 @@ def summary(net: nn.Module, input_size: int | tuple[int, int] | None = None) -> 
     with evaluation(net), tracer.watching(net), torch.no_grad(), tracer:
         tracer.start(x := x.to(dtype))
         torch.func.functional_call(net, meta, (x,))
-    layers = tuple(tracer.layers())
-    return Summary(
-        name=getattr(net, "architecture", None) or type(net).__name__,
-        input_shape=tuple(x.shape),
-        layers=layers,
-        parameters=sum(p.numel() for p in net.parameters()),
-        multiply_adds=tracer.total,
-    )
+    return tracer, tuple(x.shape)
 
 
 def _size(net: nn.Module, given: int | tuple[int, int] | None) -> tuple[int, int]:
@@ -192,7 +238,7 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._records: list[_Record] = []
         self._stack: list[_Record] = []
         # Keyed by id, so keep the tensors alive: meta tensors cost nothing.
-        self._fields: dict[int, tuple[Tensor, int | None, int | None]] = {}
+        self._fields: dict[int, tuple[Tensor, Field]] = {}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -200,7 +246,7 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False
 
     def start(self, x: Tensor) -> None:
-        self._fields[id(x)] = (x, 1, 1)
+        self._fields[id(x)] = (x, (Reach(0, 0, 1), Reach(0, 0, 1)))
 
     @contextmanager
     def watching(self, net: nn.Module) -> Iterator[None]:
@@ -229,21 +275,27 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for handle in handles:
                 handle.remove()
 
+    def outputs(self) -> Iterator[tuple[str, tuple[int, ...], Field]]:
+        for record in self._records:
+            if record.output is not None:
+                field = self._fields.get(id(record.output), (None, None))[1]
+                yield record.name, tuple(record.output.shape), field
+
     def layers(self) -> Iterator[Layer]:
         for record in self._records:
             own = sum(p.numel() for p in record.module.parameters(recurse=False))
             leaf = not any(True for _ in record.module.children())
             if record.output is None or not (leaf or own or record.multiply_adds):
                 continue
-            _, field, stride = self._fields.get(id(record.output), (None, None, None))
+            field = self._fields.get(id(record.output), (None, None))[1]
             yield Layer(
                 name=record.name,
                 kind=type(record.module).__name__,
                 output_shape=tuple(record.output.shape),
                 parameters=own,
                 multiply_adds=record.multiply_adds,
-                receptive_field=field,
-                stride=stride,
+                receptive_field=None if field is None else max(axis.size for axis in field),
+                stride=None if field is None else max(axis.stride for axis in field),
             )
 
     def __torch_dispatch__(
@@ -261,16 +313,11 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.total += work
         if self._stack:
             self._stack[-1].multiply_adds += work
-        # The field of a sum or a concatenation is that of its widest part.
-        fields = [self._fields[id(t)] for t in _tensors(args) if id(t) in self._fields]
-        if fields:
-            sees_all = any(field is None for _, field, _ in fields)
-            field = None if sees_all else max(f for _, f, _ in fields if f is not None)
-            stride = None if sees_all else max(s for _, _, s in fields if s is not None)
-            if field is not None and stride is not None:
-                field, stride = _grow(func, args, field, stride)
+        known = [self._fields[id(t)][1] for t in _tensors(args) if id(t) in self._fields]
+        if known:
+            field = _grow(func, args, outputs[0], _union(known)) if outputs else None
             for output in outputs:
-                self._fields[id(output)] = (output, field, stride)
+                self._fields[id(output)] = (output, field)
         return result
 
 
@@ -294,20 +341,52 @@ def _multiply_adds(func: object, args: tuple[Any, ...], outputs: list[Tensor]) -
     return 0
 
 
-def _grow(
-    func: object, args: tuple[Any, ...], field: int, stride: int
-) -> tuple[int | None, int | None]:
-    """The receptive field and stride after an operator that looks at a window."""
+def _union(known: list[Field]) -> Field:
+    """What a sum or a concatenation sees: all that its parts do."""
+    if any(field is None for field in known):
+        return None
+    down, across = (
+        Reach(
+            min(reach.first for reach in axis),
+            max(reach.last for reach in axis),
+            max(reach.stride for reach in axis),
+        )
+        for axis in zip(*(field for field in known if field is not None), strict=True)
+    )
+    return down, across
+
+
+def _grow(func: object, args: tuple[Any, ...], output: Tensor, field: Field) -> Field:
+    """What is seen after an operator that looks at a window, pads or cuts."""
     packet = getattr(func, "overloadpacket", None)
+    if field is None:
+        return None
+    down, across = field
     if packet is _aten.convolution:
-        kernel, step, dilation = args[1].shape[-1], args[3][-1], args[5][-1]
-        return field + (kernel - 1) * dilation * stride, stride * step
+        sides, (step, padding, dilation) = args[1].shape[-2:], args[3:6]
+        return (
+            down.window(sides[0], step[0], padding[0], dilation[0]),
+            across.window(sides[1], step[-1], padding[-1], dilation[-1]),
+        )
     if packet in (_aten.max_pool2d_with_indices, _aten.max_pool2d, _aten.avg_pool2d):
-        kernel = args[1][-1]
-        step = args[2][-1] if len(args) > 2 and args[2] else kernel
-        return field + (kernel - 1) * stride, stride * step
-    if packet is _aten.slice and len(args) > 4 and args[1] == 3:
-        return field, stride * args[4]
+        sides = args[1]
+        step = args[2] if len(args) > 2 and args[2] else sides
+        padding = args[3] if len(args) > 3 and args[3] else [0]
+        return (
+            down.window(sides[0], step[0], padding[0]),
+            across.window(sides[-1], step[-1], padding[-1]),
+        )
+    if packet is _aten.constant_pad_nd:
+        left, _, top, _ = [*args[1], 0, 0, 0][:4]
+        return down.window(1, 1, top), across.window(1, 1, left)
+    if packet is _aten.slice and args[1] in (2, 3):
+        begin = args[2] if len(args) > 2 and args[2] else 0
+        step = args[4] if len(args) > 4 else 1
+        begin = begin if begin >= 0 else begin + args[0].shape[args[1]]
+        moved = field[args[1] - 2].window(1, step, -begin)
+        return (moved, across) if args[1] == 2 else (down, moved)
+    if packet is _aten._adaptive_avg_pool2d and args[0].shape == output.shape:
+        return field
     if packet in (_aten.mean, _aten._adaptive_avg_pool2d, _aten.addmm, _aten.mm):
-        return None, None
-    return field, stride
+        return None
+    return field

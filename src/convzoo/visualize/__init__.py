@@ -5,13 +5,33 @@ the `plot` extra. Figures are made without pyplot, so that no window opens, no g
 and a machine without a display will do.
 """
 
+from convzoo.visualize._activations import (
+    ActivationCurve,
+    ActivationName,
+    activations,
+    draw_activations,
+)
 from convzoo.visualize._class_maps import cam, grad_cam, grad_cam_pp
+from convzoo.visualize._convolve import (
+    Matrix,
+    PoolMode,
+    Sliding,
+    convolution_steps,
+    convolve,
+    pooling_steps,
+)
+from convzoo.visualize._convolve_drawn import draw_steps
+from convzoo.visualize._fields import ReceptiveField, draw_receptive_field, receptive_field
+from convzoo.visualize._filters import draw_feature_maps, feature_maps, filters
+from convzoo.visualize._gradient_flow import LayerGradient, draw_gradient_flow, gradient_flow
 from convzoo.visualize._gradients import (
     gradients,
     guided_backprop,
     integrated_gradients,
     smooth_grad,
 )
+from convzoo.visualize._grids import augmentations, batch_grid
+from convzoo.visualize._kernels import KernelName, kernel, text
 from convzoo.visualize._occlusion import Occlusion, occlusion
 from convzoo.visualize._pixels import ImageInput, pixels
 from convzoo.visualize._randomise import randomise

@@ -1,19 +1,15 @@
-"""Pictures of training and of what a network gets wrong.
-
-They need the `plot` extra. Figures are made without pyplot, so that no window opens, no global
-state changes, and a machine without a display will do.
-"""
+"""Pictures of training: how it went, and which classes are taken for which."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
 from convzoo.errors import InputError
-from convzoo.training import Evaluation, History, MissingExtraError
+from convzoo.training import Evaluation, History
+from convzoo.visualize._drawing import Path, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +20,7 @@ _MOST_LABELS = 40  # beyond it, a confusion matrix's labels would overlap
 
 def learning_curve(
     history: History | Sequence[History],
-    path: str | os.PathLike[str] | None = None,
+    path: Path = None,
     *,
     phases: Sequence[str] = (),
 ) -> Figure:
@@ -54,7 +50,7 @@ def learning_curve(
     records = [record for one in histories for record in one.epochs]
     if not records:
         raise InputError("history: has no epoch to draw")
-    figure = _figure(9.0, 4.0)
+    figure = new_figure(9.0, 4.0)
     loss, accuracy = figure.subplots(1, 2)
     epochs = range(1, len(records) + 1)
     _line(loss, epochs, [r.train_loss for r in records], "training")
@@ -87,11 +83,11 @@ def learning_curve(
             start += len(one.epochs)
         if axes.lines:
             axes.legend()
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def confusion_matrix(
-    result: Evaluation, path: str | os.PathLike[str] | None = None, *, title: str | None = None
+    result: Evaluation, path: Path = None, *, title: str | None = None
 ) -> Figure:
     """Which classes are taken for which: one row a true class, shares of the row as shades.
 
@@ -115,7 +111,7 @@ def confusion_matrix(
     """
     n = len(result.labels)
     side = min(max(0.45 * n, 3.5), 14.0)
-    figure = _figure(side + 1.5, side + 0.8)
+    figure = new_figure(side + 1.5, side + 0.8)
     axes = figure.subplots()
     shares = torch.zeros(n, n)
     for i, (row, whole) in enumerate(zip(result.counts, result.per_class, strict=True)):
@@ -135,23 +131,7 @@ def confusion_matrix(
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(f"top-1 {result.top1:.2%}" if title is None else title)
-    return _save(figure, path)
-
-
-def _figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, on a canvas that draws to memory."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith("matplotlib"):
-            raise
-        raise MissingExtraError(
-            "pictures need matplotlib, which is not installed: pip install 'convzoo[plot]'"
-        ) from None
-    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return save(figure, path)
 
 
 def _line(axes: Axes, epochs: Sequence[int], values: Sequence[float | None], label: str) -> None:
@@ -159,8 +139,3 @@ def _line(axes: Axes, epochs: Sequence[int], values: Sequence[float | None], lab
     if points:
         axes.plot([x for x, _ in points], [y for _, y in points], marker=".", label=label)
 
-
-def _save(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
-    if path is not None:
-        figure.savefig(path)
-    return figure
