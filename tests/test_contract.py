@@ -215,6 +215,7 @@ CUT = {
     "ResNet": "maps",
     "TutorialCNN": "maps",
     "VGG": "maps",
+    "ZFNet": None,
 }
 
 

@@ -123,6 +123,7 @@ from convzoo.models import (
     vgg19_bn as vgg19_bn,
     wide_resnet50_2 as wide_resnet50_2,
     wide_resnet101_2 as wide_resnet101_2,
+    zfnet as zfnet,
 )
 from convzoo.presets import (
     Preset as Preset,

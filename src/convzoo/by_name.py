@@ -93,6 +93,9 @@ def create_model(name: Literal["mnist_cnn", "cifar2_cnn", "cifar_cnn3", "cifar_c
 def create_model(name: Literal["vgg11", "vgg11_lrn", "vgg13", "vgg16_1x1", "vgg16", "vgg19",
     "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"], *, weights: str | None = None, **options:
     Unpack[models.VGGOptions]) -> models.VGG: ...
+@overload
+def create_model(name: Literal["zfnet"], *, weights: str | None = None, **options:
+    Unpack[models.ZFNetOptions]) -> models.ZFNet: ...
 # fmt: on
 # generated: end
 @overload

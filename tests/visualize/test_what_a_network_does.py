@@ -146,18 +146,16 @@ def test_feature_maps_are_intermediates_not_overwritten() -> None:
         visualize.feature_maps(nn.Sequential(nn.Conv2d(1, 1, 1)), x)
 
 
-def seen_by_influence(net: convzoo.Classifier, module: str, side: int) -> Tensor:
+def seen_by_influence(net: convzoo.Classifier, side: int) -> dict[str, Tensor]:
     """Which input columns reach which output columns: NaN goes wherever a pixel goes."""
     # In double precision: faster kernels of single precision spread NaN to neighbours.
     x = torch.zeros(side, net.in_channels, side, side, dtype=torch.double)
     for column in range(side):
         x[column, :, :, column] = float("nan")
-    found: list[Tensor] = []
-    handle = net.get_submodule(module).register_forward_hook(lambda *a: found.append(a[2].clone()))
     with torch.no_grad():
-        net.double()(x)
-    handle.remove()
-    return found[0].isnan().flatten(1, 2).any(1)  # (input column, output column)
+        found = net.double().intermediates(x)
+    # (input column, output column)
+    return {name: maps.isnan().flatten(1, 2).any(1) for name, maps in found.items()}
 
 
 EXACT = [
@@ -173,15 +171,14 @@ EXACT = [
 @pytest.mark.parametrize(("name", "options", "side"), EXACT, ids=[case[0] for case in EXACT])
 def test_receptive_fields_are_exact(name: str, options: dict[str, object], side: int) -> None:
     net = convzoo.create_model(name, num_classes=2, **options).eval()
-    for stage in net.stages:
-        field = visualize.receptive_field(net, stage.name, side)
-        seen = seen_by_influence(net, stage.module, side)
+    for stage, seen in seen_by_influence(net, side).items():
+        field = visualize.receptive_field(net, stage, side)
         assert seen.shape[1] == field.outputs[1]
         for column in range(field.outputs[1]):
             _, left, _, right = field.box(0, column)
             expected = list(range(max(left, 0), min(right, side)))
             got = seen[:, column].nonzero().flatten().tolist()
-            assert got == expected, (stage.name, column)
+            assert got == expected, (stage, column)
 
 
 def test_receptive_fields_by_gradient() -> None:

@@ -10,3 +10,4 @@ from convzoo.models.lenet import *
 from convzoo.models.resnet import *
 from convzoo.models.tutorial import *
 from convzoo.models.vgg import *
+from convzoo.models.zeiler_fergus import *

@@ -11,6 +11,7 @@ from convzoo.visualize._activations import (
     activations,
     draw_activations,
 )
+from convzoo.visualize._architecture import architecture
 from convzoo.visualize._class_maps import cam, grad_cam, grad_cam_pp
 from convzoo.visualize._convolve import (
     Matrix,
@@ -21,6 +22,7 @@ from convzoo.visualize._convolve import (
     pooling_steps,
 )
 from convzoo.visualize._convolve_drawn import draw_steps
+from convzoo.visualize._deconvolve import Patch, deconvnet, top_patches
 from convzoo.visualize._fields import ReceptiveField, draw_receptive_field, receptive_field
 from convzoo.visualize._filters import draw_feature_maps, feature_maps, filters
 from convzoo.visualize._gradient_flow import LayerGradient, draw_gradient_flow, gradient_flow
@@ -33,6 +35,7 @@ from convzoo.visualize._gradients import (
 from convzoo.visualize._grids import augmentations, batch_grid
 from convzoo.visualize._kernels import KernelName, kernel, text
 from convzoo.visualize._occlusion import Occlusion, occlusion
+from convzoo.visualize._patches_drawn import draw_patches
 from convzoo.visualize._pixels import ImageInput, pixels
 from convzoo.visualize._randomise import randomise
 from convzoo.visualize._training import confusion_matrix, learning_curve

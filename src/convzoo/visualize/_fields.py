@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import nn
 
 from convzoo._checks import check_count
-from convzoo._summary import fields
+from convzoo._trace import trace
 from convzoo.errors import InputError
 from convzoo.transfer._find_heads import unwrap
 from convzoo.visualize._drawing import FRAME, Path, new_figure, save, show
@@ -92,10 +92,11 @@ def receptive_field(
     core = unwrap(net)
     module = find_module(core, stage)
     path = next(name for name, other in core.named_modules() if other is module)
-    found, input_shape = fields(core, input_size)
-    shape, field = found.get(path, ((), None))
-    if len(shape) != 4:
+    tracer, input_shape = trace(core, input_size)
+    output = next((r.output for r in tracer.records if r.module is module), None)
+    if output is None or output.ndim != 4:
         raise InputError(f"stage: {path!r} gives no map (B, C, h, w), so that no output has a place")
+    field = tracer.field_of(output)
     if field is None:
         raise InputError(f"stage: every output of {path!r} sees the whole image")
     down, across = field
@@ -104,7 +105,7 @@ def receptive_field(
         (down.size, across.size),
         (down.stride, across.stride),
         (down.first, across.first),
-        (shape[2], shape[3]),
+        (output.shape[2], output.shape[3]),
         (input_shape[2], input_shape[3]),
     )
 
