@@ -22,7 +22,7 @@ from convzoo.errors import InputError
 
 _aten = torch.ops.aten
 _WORK = (nn.Conv2d, nn.Linear)  # a module with none of these in it is one layer
-_OPERATIONS = {
+_OPERATIONS: dict[object, str] = {
     _aten.add: "add",
     _aten.add_: "add",
     _aten.cat: "concatenate",

@@ -256,7 +256,7 @@ def test_occlusion_finds_the_pixel_that_counts() -> None:
     whole = torch.tensor([3.0, -3.0]).softmax(0)[0]
     torch.testing.assert_close(found.map[0, 7, 0], whole - 0.5)
     for wrong in ({"window": 9}, {"window": 0}, {"window": 2, "stride": 3}):
-        with pytest.raises(InputError, match="window|stride"):
+        with pytest.raises(InputError, match=r"window|stride"):
             visualize.occlusion(Corner(), x, **wrong)
 
 
@@ -331,7 +331,7 @@ def test_captum_guides_the_same() -> None:
     # Its hooks want each ReLU to run once, and not in place.
     net = convzoo.lenet5(activation="relu", inplace=False).eval()
     x = inputs(2)
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="hooks"):
         theirs = attr.GuidedBackprop(net).attribute(x, target=4)
     torch.testing.assert_close(visualize.guided_backprop(net, x, 4), theirs)
     in_place = convzoo.lenet5(activation="relu").eval()
@@ -348,5 +348,3 @@ def test_torchcam_gives_the_same(clothes: convzoo.Classifier) -> None:
     ours = visualize.grad_cam(clothes, x, 4, raw=True).relu()
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     # Its Grad-CAM++ (0.5.0) divides a copy and so weights nothing: the formula is tested above.
-
-

@@ -81,7 +81,7 @@ def test_steps_show_the_numbers() -> None:
     figure = visualize.draw_steps(found, 1)
     given, kernel, output = figure.axes
     assert [t.get_text() for t in given.texts] == [str(n) for row in matrix for n in row]
-    assert [t.get_text() for t in kernel.texts] == "-1 0 1 -2 0 2 -1 0 1".split()
+    assert [t.get_text() for t in kernel.texts] == ["-1", "0", "1", "-2", "0", "2", "-1", "0", "1"]
     assert [t.get_text() for t in output.texts] == ["3", "-2"]  # what comes later is not there yet
     assert given.get_xlabel() == "2·(-1) + 1·1 + 1·(-2) + 1·2 + 1·(-1) + 0·1 = -2"
     assert "floor((4 + 2·0 - 1·(3 - 1) - 1) / 1) + 1 = 2" in figure.get_suptitle()
@@ -182,7 +182,9 @@ def test_receptive_fields_are_exact(name: str, options: dict[str, object], side:
 
 
 def test_receptive_fields_by_gradient() -> None:
-    net = nn.Sequential(nn.Conv2d(1, 1, (3, 5), (1, 2), (1, 0)), nn.AvgPool2d(2), nn.Conv2d(1, 1, 3))
+    net = nn.Sequential(
+        nn.Conv2d(1, 1, (3, 5), (1, 2), (1, 0)), nn.AvgPool2d(2), nn.Conv2d(1, 1, 3)
+    )
     nn.init.ones_(net[0].weight), nn.init.ones_(net[2].weight)
     x = torch.zeros(1, 1, 20, 40, requires_grad=True)
     field = visualize.receptive_field(net, "2", (20, 40))
@@ -218,7 +220,7 @@ def test_a_receptive_field_is_drawn_on_the_image() -> None:
     assert axes.get_xlim()[0] < -2.5
     with pytest.raises(InputError, match="row"):
         visualize.draw_receptive_field(net, x, "conv2", (10, 0))
-    with pytest.raises(InputError, match="whole image|no map"):
+    with pytest.raises(InputError, match=r"whole image|no map"):
         visualize.receptive_field(net, "fc1")
     with pytest.raises(UnknownNameError):
         visualize.receptive_field(net, "conv9")

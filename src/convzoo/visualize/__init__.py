@@ -23,6 +23,14 @@ from convzoo.visualize._convolve import (
 )
 from convzoo.visualize._convolve_drawn import draw_steps
 from convzoo.visualize._deconvolve import Patch, deconvnet, top_patches
+from convzoo.visualize._embedding import (
+    Metric,
+    Projection,
+    draw_embedding,
+    embed,
+    embedding_map,
+    nearest,
+)
 from convzoo.visualize._fields import ReceptiveField, draw_receptive_field, receptive_field
 from convzoo.visualize._filters import draw_feature_maps, feature_maps, filters
 from convzoo.visualize._gradient_flow import LayerGradient, draw_gradient_flow, gradient_flow
@@ -33,9 +41,72 @@ from convzoo.visualize._gradients import (
     smooth_grad,
 )
 from convzoo.visualize._grids import augmentations, batch_grid
+from convzoo.visualize._judged import Calibration, Judged, calibration, predictions, top_losses
+from convzoo.visualize._judged_drawn import draw_calibration, draw_predictions, draw_top_k
 from convzoo.visualize._kernels import KernelName, kernel, text
 from convzoo.visualize._occlusion import Occlusion, occlusion
 from convzoo.visualize._patches_drawn import draw_patches
 from convzoo.visualize._pixels import ImageInput, pixels
 from convzoo.visualize._randomise import randomise
 from convzoo.visualize._training import confusion_matrix, learning_curve
+
+__all__ = [
+    "ActivationCurve",
+    "ActivationName",
+    "Calibration",
+    "ImageInput",
+    "Judged",
+    "KernelName",
+    "LayerGradient",
+    "Matrix",
+    "Metric",
+    "Occlusion",
+    "Patch",
+    "PoolMode",
+    "Projection",
+    "ReceptiveField",
+    "Sliding",
+    "activations",
+    "architecture",
+    "augmentations",
+    "batch_grid",
+    "calibration",
+    "cam",
+    "confusion_matrix",
+    "convolution_steps",
+    "convolve",
+    "deconvnet",
+    "draw_activations",
+    "draw_calibration",
+    "draw_embedding",
+    "draw_feature_maps",
+    "draw_gradient_flow",
+    "draw_patches",
+    "draw_predictions",
+    "draw_receptive_field",
+    "draw_steps",
+    "draw_top_k",
+    "embed",
+    "embedding_map",
+    "feature_maps",
+    "filters",
+    "grad_cam",
+    "grad_cam_pp",
+    "gradient_flow",
+    "gradients",
+    "guided_backprop",
+    "integrated_gradients",
+    "kernel",
+    "learning_curve",
+    "nearest",
+    "occlusion",
+    "pixels",
+    "pooling_steps",
+    "predictions",
+    "randomise",
+    "receptive_field",
+    "smooth_grad",
+    "text",
+    "top_losses",
+    "top_patches",
+]

@@ -188,12 +188,11 @@ class _Drawing:
         if isinstance(part, Repeat):
             width, up, down = self.size(part)
             self.out.append(
-                f'<rect x="{x:.1f}" y="{y - up:.1f}" width="{width:.1f}" height="{up + down - 13:.1f}" '
+                f'<rect x="{x:.1f}" y="{y - up:.1f}" width="{width:.1f}" '
+                f'height="{up + down - 13:.1f}" '
                 'rx="5" fill="none" stroke="#888" stroke-dasharray="4 3"/>'
             )
-            self.out.append(
-                _text(x + width / 2, y + down - 2, f"x {part.count}", size=11)
-            )
+            self.out.append(_text(x + width / 2, y + down - 2, f"x {part.count}", size=11))
             end = self.part(part.part, x + 6, y)
             self.line(x, y, x + 6, y)
             self.line(end, y, end + 6, y)
@@ -206,11 +205,13 @@ class _Drawing:
         widest = max(self.measure(branch)[0] for branch in part.branches)
         right = x + widest + 2 * _GAP
         for branch, lane in zip(part.branches, self.lanes(part), strict=True):
-            if not branch and part.join is not None and part.join.kind == "add":  # a residual connection
+            if (
+                not branch and part.join is not None and part.join.kind == "add"
+            ):  # a residual connection
                 top = y + lane
                 self.out.append(
                     f'<path d="M{x:.1f} {y:.1f} C{x + 10:.1f} {top:.1f} {x + 14:.1f} {top:.1f} '
-                    f'{x + _GAP + 8:.1f} {top:.1f} H{right - _GAP:.1f} C{right - 4:.1f} {top:.1f} '
+                    f"{x + _GAP + 8:.1f} {top:.1f} H{right - _GAP:.1f} C{right - 4:.1f} {top:.1f} "
                     f'{right + 11:.1f} {top:.1f} {right + 14:.1f} {y - 7:.1f}" '
                     'fill="none" stroke="#c0392b" stroke-width="1.4"/>'
                 )
@@ -242,7 +243,7 @@ class _Drawing:
             )
             self.label(x + 7, y + 32, [str(box.shape[0])])
             return x + 14
-        width, up, down = self.size(box)
+        width, _, down = self.size(box)
         wide, high, slant = self.scale(box)
         left = x + (width - wide - slant) / 2
         if box.kind != "image" and box.towers == 1:
@@ -277,8 +278,9 @@ class _Drawing:
 
     def connect(self, before: Part, after: Part, x: float, y: float) -> None:
         """Lines between two parts; where towers exchange maps, they cross."""
-        towers = isinstance(before, Box) and isinstance(after, Box)
-        if not (towers and max(before.towers, after.towers) > 1):
+        if not (isinstance(before, Box) and isinstance(after, Box)) or (
+            before.towers == after.towers == 1
+        ):
             self.line(x, y, x + _GAP, y, arrow=True)
             return
         ends = []
@@ -306,9 +308,7 @@ class _Drawing:
             f'<path d="M{x:.1f} {y:.1f} L{x2:.1f} {y2:.1f}" stroke="{colour}" fill="none"/>'
         )
         if arrow:
-            self.out.append(
-                f'<path d="M{x2:.1f} {y2:.1f} l-5 -2.5 v5 Z" fill="{colour}"/>'
-            )
+            self.out.append(f'<path d="M{x2:.1f} {y2:.1f} l-5 -2.5 v5 Z" fill="{colour}"/>')
 
     def bend(self, x: float, y: float, x2: float, y2: float) -> None:
         middle = (x + x2) / 2

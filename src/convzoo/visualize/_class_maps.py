@@ -142,20 +142,27 @@ def cam(
         x = prepare(core, images)
         found, scores = map_and_scores(core, x, None)
         layer = core.get_submodule(find_heads(core)[0])
-        weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
-        linear = isinstance(weight, Tensor) and weight.flatten(1).shape[1] == found.shape[1]
-        if linear:
-            assumed = F.linear(found.mean((2, 3)), weight.flatten(1), bias)
-            linear = assumed.shape == scores.shape and torch.allclose(
-                assumed, scores, rtol=1e-3, atol=1e-3 * float(scores.abs().max())
-            )
-        if not linear:  # measured, not guessed from the names of layers
+        matrix = _matrix(layer, found, scores)
+        if matrix is None:
             raise InputError(
                 f"net: the head of {getattr(core, 'architecture', None) or type(core).__name__} "
                 "is not global average pooling and one linear layer; use grad_cam"
             )
-        weights = weight.flatten(1)[choose(scores, target)][:, :, None, None]  # (B, C, 1, 1)
+        weights = matrix[choose(scores, target)][:, :, None, None]  # (B, C, 1, 1)
         return _finish(found, weights, x, raw)
+
+
+def _matrix(layer: nn.Module, found: Tensor, scores: Tensor) -> Tensor | None:
+    """The head's weight (num_classes, C), if pooling and it alone give the scores."""
+    if not isinstance(layer, (nn.Linear, nn.Conv2d)):
+        return None
+    matrix = layer.weight.flatten(1)
+    if matrix.shape != (scores.shape[1], found.shape[1]):
+        return None
+    # Measured, not guessed from the names of layers.
+    assumed = F.linear(found.mean((2, 3)), matrix, layer.bias)
+    near = 1e-3 * float(scores.abs().max())
+    return matrix if torch.allclose(assumed, scores, rtol=1e-3, atol=near) else None
 
 
 def _map_and_gradient(

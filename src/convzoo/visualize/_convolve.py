@@ -212,13 +212,14 @@ def _as_tensor(image: object) -> Tensor:
 
         if not isinstance(image, Image):
             raise InputError(f"image: expected a tensor or a PIL image, got {image!r:.80}")
-        image = pil_to_tensor(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-    if image.ndim not in (2, 3, 4) or not image.numel():
+        x: Tensor = pil_to_tensor(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    else:
+        x = image
+    if x.ndim not in (2, 3, 4) or not x.numel():
         raise InputError(
-            "image: expected (H, W), (C, H, W) or (B, C, H, W), got shape "
-            f"{tuple(image.shape)}"
+            f"image: expected (H, W), (C, H, W) or (B, C, H, W), got shape {tuple(x.shape)}"
         )
-    return image / 255 if image.dtype == torch.uint8 else image.float()
+    return x / 255 if x.dtype == torch.uint8 else x.float()
 
 
 def _as_kernel(kernel: object) -> Tensor:

@@ -54,11 +54,7 @@ def draw_steps(sliding: Sliding, step: int | None = None, *, path: Path = None) 
         raise InputError(
             f"step: expected one of the {count} steps, from 0; all are drawn up to {_MOST_STEPS}"
         )
-    steps = (
-        range(count)
-        if step is None
-        else [check_count("step", step, least=0, most=count - 1)]
-    )
+    steps = range(count) if step is None else [check_count("step", step, least=0, most=count - 1)]
     parts = _parts(sliding)
     widths = [part.shape[1] for part in parts]
     tall = max(part.shape[0] for part in parts)
@@ -81,9 +77,7 @@ def _draw_step(row: list[Axes], sliding: Sliding, step: int) -> None:
     top, left = sliding.places[step]
     tall = max(part.shape[0] for part in _parts(sliding))
     (height, width), apart = sliding.window, sliding.dilation
-    inside = {
-        (top + r, left + c) for r in range(0, height, apart) for c in range(0, width, apart)
-    }
+    inside = {(top + r, left + c) for r in range(0, height, apart) for c in range(0, width, apart)}
     edge, (full_height, full_width) = sliding.padding, sliding.padded.shape
     outside = {
         (r, c)

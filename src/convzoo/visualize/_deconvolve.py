@@ -3,32 +3,35 @@
 Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2013 (arXiv:1311.2901).
 
 Going down through a deconvnet is a backward pass with one rule changed (arXiv:1312.6034, section
-4): the gradient of a convolution applies its filters transposed, that of max pooling puts each value
-where the switch says, and ReLU passes on what is positive in the signal that comes down, whatever
-was positive on the way up. Normalisation across maps is left out on the way down, as in the paper.
+4): the gradient of a convolution applies its filters transposed, that of max pooling puts each
+value where the switch says, and ReLU passes on what is positive in the signal that comes down,
+whatever was positive on the way up. Normalisation across maps is left out on the way down, as in the paper.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from convzoo._checks import check_count
 from convzoo.errors import InputError
 from convzoo.layers import LocalResponseNorm
 from convzoo.transfer._find_heads import unwrap
 from convzoo.visualize._fields import ReceptiveField, receptive_field
+from convzoo.visualize._judged import batches
 from convzoo.visualize._pixels import ImageInput, prepare
 from convzoo.visualize._probe import find_module, hooked, looking
 from convzoo.visualize._relu_rules import ReluRule
 
 
-class Patch(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Patch:
     """A place in an image that excites a unit.
 
     Attributes:
@@ -162,14 +165,17 @@ def top_patches(
         def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             found.append(output.clone())
 
-        for x in _batches(core, data, batch_size):
+        for items in batches(data, batch_size):
+            x = prepare(core, [i[0] if isinstance(i, (tuple, list)) else i for i in items])
             found.clear()
             with hooked({module: keep}):
                 core(x)
             for unit, strongest in best.items():
                 maps = _checked(found, unit)[:, unit]
                 values, where = maps.flatten(1).max(1)
-                for i, (value, flat) in enumerate(zip(values.tolist(), where.tolist(), strict=True)):
+                for i, (value, flat) in enumerate(
+                    zip(values.tolist(), where.tolist(), strict=True)
+                ):
                     entry = (value, -seen - i, divmod(flat, maps.shape[2]), x[i])
                     if len(strongest) < count:
                         heapq.heappush(strongest, entry)
@@ -200,26 +206,3 @@ def _checked(found: list[Tensor], unit: int) -> Tensor:
         raise InputError(f"stage: expected a map (B, C, h, w) from it, got {got}")
     check_count("unit", unit, least=0, most=found[-1].shape[1] - 1)
     return found[-1]
-
-
-def _batches(core: nn.Module, data: object, size: int) -> Iterable[Tensor]:
-    """Prepared images, some at a time."""
-    if isinstance(data, DataLoader):
-        for batch in data:
-            yield prepare(core, batch[0] if isinstance(batch, (tuple, list)) else batch)
-        return
-    if isinstance(data, Dataset) and hasattr(data, "__len__"):
-        items: Iterable[Any] = (data[i] for i in range(len(data)))
-    elif isinstance(data, Iterable):
-        items = data
-    else:
-        raise InputError(f"data: expected a data set or an iterable of images, got {data!r:.80}")
-    waiting: list[Tensor] = []
-    for item in items:
-        image = item[0] if isinstance(item, (tuple, list)) else item
-        waiting.append(prepare(core, image))
-        if len(waiting) == size:
-            yield torch.cat(waiting)
-            waiting = []
-    if waiting:
-        yield torch.cat(waiting)

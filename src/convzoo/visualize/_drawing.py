@@ -65,7 +65,7 @@ def show(axes: Axes, image: Tensor) -> None:
 
 
 def show_heat(axes: Axes, heat: Tensor, *, alpha: float = 1.0) -> None:
-    """A map (H, W): from black to yellow, or, where it has signs, from blue through white to red."""
+    """A map (H, W): from black to yellow, or with signs from blue through white to red."""
     most = float(heat.abs().max()) or 1.0
     if float(heat.min()) < 0:
         axes.imshow(heat.numpy(), cmap="RdBu_r", vmin=-most, vmax=most, alpha=alpha)

@@ -95,7 +95,9 @@ def receptive_field(
     tracer, input_shape = trace(core, input_size)
     output = next((r.output for r in tracer.records if r.module is module), None)
     if output is None or output.ndim != 4:
-        raise InputError(f"stage: {path!r} gives no map (B, C, h, w), so that no output has a place")
+        raise InputError(
+            f"stage: {path!r} gives no map (B, C, h, w), so that no output has a place"
+        )
     field = tracer.field_of(output)
     if field is None:
         raise InputError(f"stage: every output of {path!r} sees the whole image")

@@ -58,7 +58,8 @@ def gradient_flow(
     Examples:
         >>> import torch, convzoo
         >>> from convzoo import visualize
-        >>> flow = visualize.gradient_flow(convzoo.lenet5(), torch.randn(4, 1, 28, 28), [0, 1, 2, 3])
+        >>> x = torch.randn(4, 1, 28, 28)
+        >>> flow = visualize.gradient_flow(convzoo.lenet5(), x, labels=[0, 1, 2, 3])
         >>> [layer.name for layer in flow]
         ['conv1.weight', 'conv2.weight', 'fc1.weight', 'fc2.weight', 'fc3.weight']
     """
@@ -124,7 +125,7 @@ def draw_gradient_flow(
     axes.set_yscale("log")
     axes.set_xlabel("weight, from the first layer to the last")
     axes.set_ylabel("mean absolute gradient")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.grid(visible=True, alpha=0.3)
     axes.legend()
     only = next(iter(flows.values()))

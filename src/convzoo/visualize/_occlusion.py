@@ -74,9 +74,7 @@ def occlusion(
         (torch.Size([1, 28, 28]), torch.Size([1, 3, 3]))
     """
     window = check_count("window", window)
-    stride = check_count(
-        "stride", max(window // 2, 1) if stride is None else stride, most=window
-    )
+    stride = check_count("stride", max(window // 2, 1) if stride is None else stride, most=window)
     value, batch_size = check_number("value", value), check_count("batch_size", batch_size)
     with looking(net, gradients=False) as core:
         x = prepare(core, images)
@@ -91,13 +89,14 @@ def occlusion(
         covered = torch.ones(len(places), 1, height, width, dtype=torch.bool, device=x.device)
         for index, (top, left) in enumerate(places):
             covered[index, :, top : top + window, left : left + window] = False
-        parts = []
-        for image in x:
-            for some in covered.split(batch_size):
-                parts.append(run(core, torch.where(some, image, value)))
+        parts = [
+            run(core, torch.where(some, image, value))
+            for image in x
+            for some in torch.split(covered, batch_size)
+        ]
         found = torch.cat(parts).softmax(1).view(len(x), len(places), -1)
-        index = classes[:, None, None].expand(-1, len(places), 1)
-        probability = found.gather(2, index).squeeze(2)  # (B, places)
+        chosen = classes[:, None, None].expand(-1, len(places), 1)
+        probability = found.gather(2, chosen).squeeze(2)  # (B, places)
         hidden = (~covered).squeeze(1).to(x.dtype)  # (places, H, W)
         drop = torch.einsum("bp,phw->bhw", whole - probability, hidden) / hidden.sum(0)
         grid = (len(x), rows, columns)

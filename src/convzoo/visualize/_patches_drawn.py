@@ -24,7 +24,7 @@ def draw_patches(
     *,
     path: Path = None,
 ) -> Figure:
-    """A row for each unit: above its patches, below their deconvolutions, as in the paper's figure 2.
+    """Two rows a unit: its patches and their deconvolutions, as in the paper's figure 2.
 
     Args:
         patches: What [top_patches][convzoo.visualize.top_patches] returned.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,8 @@ from convzoo.transfer._find_heads import unwrap
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    _One: TypeAlias = Union[Tensor, Image, str, os.PathLike[str]]
-    ImageInput: TypeAlias = Union[_One, Sequence[_One]]
+    _One: TypeAlias = Tensor | Image | str | os.PathLike[str]
+    ImageInput: TypeAlias = _One | Sequence[_One]
 else:
     ImageInput = object
 
@@ -96,7 +96,7 @@ def prepare(net: nn.Module, images: ImageInput) -> Tensor:
     return x if like is None else x.to(like.device, like.dtype)
 
 
-def _prepare_one(net: nn.Module, item: object) -> Tensor:
+def _prepare_one(net: nn.Module, item: _One) -> Tensor:
     if isinstance(item, Tensor) and item.is_floating_point():
         if item.ndim not in (3, 4) or not item.numel():
             raise InputError(

@@ -1,4 +1,4 @@
-"""A network's graph as a diagram's plan: boxes in rows, branches side by side, repeats told once."""
+"""A network's graph as a diagram's plan: boxes in rows, branches, repeats told once."""
 
 from __future__ import annotations
 

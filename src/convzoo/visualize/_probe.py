@@ -85,12 +85,12 @@ def map_and_scores(
             f"for example {_last_map(core, x)!r}"
         )
     with torch.no_grad():
-        leaf = features(x)
-    _check_map(leaf, "forward_features")
+        leaf = _as_map(features(x), "forward_features")
     if leaf.shape[-2:] == (1, 1):
         return _cut(core, x, _last_wide(core, x))
     leaf = leaf.detach().requires_grad_()
-    return leaf, head(leaf.clone())
+    scores: Tensor = head(leaf.clone())
+    return leaf, scores
 
 
 def find_module(core: nn.Module, stage: str | nn.Module) -> nn.Module:
@@ -99,7 +99,7 @@ def find_module(core: nn.Module, stage: str | nn.Module) -> nn.Module:
         if not any(module is stage for module in core.modules()):
             raise InputError(f"stage: this {type(stage).__name__} is not part of the network")
         return stage
-    by_name = dict(core.named_modules())
+    by_name: dict[str, nn.Module] = dict(core.named_modules())
     if isinstance(core, Classifier):
         by_name |= {s.name: by_name[s.module] for s in core.stages}
     by_name.pop("")
@@ -124,8 +124,7 @@ def _cut(core: nn.Module, x: Tensor, module: nn.Module) -> tuple[Tensor, Tensor]
     found: list[Tensor] = []
 
     def cut(_module: nn.Module, _inputs: object, output: object) -> Tensor:
-        _check_map(output, type(module).__name__)
-        found.append(output.detach().requires_grad_())
+        found.append(_as_map(output, type(module).__name__).detach().requires_grad_())
         return found[-1].clone()
 
     with hooked({module: cut}):
@@ -135,10 +134,11 @@ def _cut(core: nn.Module, x: Tensor, module: nn.Module) -> tuple[Tensor, Tensor]
     return found[-1], scores
 
 
-def _check_map(output: object, name: str) -> None:
+def _as_map(output: object, name: str) -> Tensor:
     if not isinstance(output, Tensor) or output.ndim != 4:
         got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise InputError(f"stage: expected a map (B, C, h, w) from {name}, got {got}")
+    return output
 
 
 def _last_wide(core: nn.Module, x: Tensor) -> nn.Module:

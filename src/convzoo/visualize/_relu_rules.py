@@ -65,4 +65,4 @@ class ReluRule(TorchFunctionMode):
         self.met = True
         x = args[0] if args else kwargs["input"]
         inplace = func in _IN_PLACE or bool(args[1:2] == (True,) or kwargs.get("inplace"))
-        return _Relu.apply(x, self.rule, inplace)  # type: ignore[no-untyped-call]
+        return _Relu.apply(x, self.rule, inplace)

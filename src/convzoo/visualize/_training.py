@@ -26,6 +26,8 @@ def learning_curve(
 ) -> Figure:
     """Loss and accuracy by epoch, of one run or of several phases one after the other.
 
+    The epoch that each run kept is marked, where a validation set chose it.
+
     Args:
         history: What `fit` returned; several are drawn one after the other, with a line between.
         path: Where to write the picture; the suffix says in which format. None does not.
@@ -71,24 +73,30 @@ def learning_curve(
             if start:
                 axes.axvline(start + 0.5, color="grey", linestyle=":")
             if number < len(phases) and one.epochs:
+                # The last one stands at the right, so that the edge does not cut it off.
+                last = 0 < number == len(histories) - 1
                 name = axes.annotate(
                     phases[number],
-                    (start + 0.6, 1.01),
+                    (len(records) + 0.5 if last else start + 0.6, 1.01),
                     xycoords=("data", "axes fraction"),
                     fontsize="small",
                     color="grey",
+                    ha="right" if last else "left",
                 )
-                # A long name may run over the edge; it must not squeeze the axes.
                 name.set_in_layout(False)
+            if one.best is not None:
+                value = one.best.val_loss if axes is loss else one.best.val_accuracy
+                place = start + 1 + one.epochs.index(one.best)
+                if value is not None:
+                    label = f"kept: epoch {place}"
+                    axes.scatter([place], [value], marker="*", s=110, zorder=3, label=label)
             start += len(one.epochs)
         if axes.lines:
             axes.legend()
     return save(figure, path)
 
 
-def confusion_matrix(
-    result: Evaluation, path: Path = None, *, title: str | None = None
-) -> Figure:
+def confusion_matrix(result: Evaluation, path: Path = None, *, title: str | None = None) -> Figure:
     """Which classes are taken for which: one row a true class, shares of the row as shades.
 
     Args:
@@ -138,4 +146,3 @@ def _line(axes: Axes, epochs: Sequence[int], values: Sequence[float | None], lab
     points = [(x, y) for x, y in zip(epochs, values, strict=True) if y is not None]
     if points:
         axes.plot([x for x, _ in points], [y for _, y in points], marker=".", label=label)
-
