@@ -457,8 +457,10 @@ def test_every_command_prints_one_json_document(
     Image.new("L", (28, 28)).save(tmp_path / "a.png")
     weights = "cifar_resnet20.fashion_mnist"
     arguments = {
+        "draw": ["lenet5", "--out", str(tmp_path / "net.svg")],
         "evaluate": [str(tmp_path / "out")],
         "fetch": [weights],
+        "filters": [weights, "--out", str(tmp_path / "kernels.png")],
         "finetune": quick(None, tmp_path / "out", "--no-baseline")[1:],
         "info": ["lenet5"],
         "models": ["lenet5*"],
@@ -563,6 +565,19 @@ print({"sympy", "torch._dynamo"} & set(sys.modules), file=sys.stderr)
 """
     done = processes.run([sys.executable, "-c", code])
     assert done.stderr.strip() == "set()", done.stderr
+
+
+def test_networks_are_drawn(tmp_path: Path, capsys) -> None:
+    diagram, picture = tmp_path / "net.svg", tmp_path / "kernels.png"
+    assert main(["draw", "alexnet_2012", "--out", str(diagram)]) == 0
+    assert diagram.read_text(encoding="utf-8").startswith("<svg")
+    arguments = ["--out", str(picture), "--stage", "conv2", "--most", "10"]
+    assert main(["filters", "lenet5.fashion_mnist", *arguments]) == 0
+    assert "10 of 96 kernels" in capsys.readouterr().out
+    with Image.open(picture) as image:
+        assert image.width > image.height
+    assert main(["draw", "alexnet_2012", "--out", str(picture)]) == 2
+    assert ".svg" in capsys.readouterr().err
 
 
 def test_verify_fails_on_a_corrupt_file(capsys, monkeypatch: pytest.MonkeyPatch) -> None:

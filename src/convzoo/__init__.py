@@ -65,6 +65,7 @@ from convzoo.models import (
     PreActResNet as PreActResNet,
     ResNet as ResNet,
     TutorialCNN as TutorialCNN,
+    ZFNet as ZFNet,
     alexnet as alexnet,
     alexnet_2012 as alexnet_2012,
     cifar2_cnn as cifar2_cnn,

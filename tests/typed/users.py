@@ -15,6 +15,7 @@ def builders_return_their_class() -> convzoo.ResNet:
     assert_type(convzoo.alexnet(), convzoo.AlexNet)
     assert_type(convzoo.alexnet_2012(towers=1), convzoo.AlexNet2012)
     assert_type(convzoo.vgg16(hidden=64), convzoo.VGG)
+    assert_type(convzoo.zfnet(dropout=0.0), convzoo.ZFNet)
     assert_type(convzoo.lenet5(activation="relu"), convzoo.LeNet5)
     assert_type(convzoo.lenet5_1998(), convzoo.LeNet1998)
     assert_type(convzoo.mlp(hidden=(3,)), convzoo.MLP)

@@ -47,7 +47,7 @@ def test_predictions_in_order(as_loader: bool) -> None:
     assert [one.index for one in judged] == [0, 1, 2, 3]
     assert [one.right for one in judged] == [True, False, True, False]
     assert [one.name for one in judged] == ["dark", "bright", "bright", "bright"]
-    chances = Mean()(images).softmax(1)
+    chances = Mean()(images).softmax(1).detach()
     for one in judged:
         assert one.probability == pytest.approx(float(chances[one.index, one.label]))
         assert [p.index for p in one.best] == chances[one.index].argsort(descending=True).tolist()
@@ -74,7 +74,9 @@ def test_wrong_ones_are_framed_red() -> None:
     red = [axes.spines["left"].get_edgecolor()[:3] == (214 / 255, 39 / 255, 40 / 255)
            for axes in pictures]  # fmt: skip
     assert red == [False, True, False, True]
-    green = [p.get_facecolor()[:3] == (44 / 255, 160 / 255, 44 / 255) for p in figure.axes[1].patches]
+    green = [
+        p.get_facecolor()[:3] == (44 / 255, 160 / 255, 44 / 255) for p in figure.axes[1].patches
+    ]
     assert green == [True, False]  # the actual class comes first, where the network is right
     assert pictures[3].get_title().startswith("1: ")
 
@@ -167,7 +169,7 @@ def test_a_map_by_pca() -> None:
     plane = torch.randn(50, 2) * torch.tensor([3.0, 1.0])
     turn = torch.linalg.qr(torch.randn(8, 8))[0][:2]
     points = visualize.embedding_map(plane @ turn)
-    torch.testing.assert_close(torch.cdist(points, points), torch.cdist(plane, plane))
+    torch.testing.assert_close(torch.pdist(points), torch.pdist(plane), rtol=1e-3, atol=1e-4)
     assert points[:, 0].std() > points[:, 1].std()
     for wrong in (torch.zeros(2, 3), torch.zeros(3), [1]):
         with pytest.raises(InputError, match="vectors"):

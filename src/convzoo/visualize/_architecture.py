@@ -65,10 +65,11 @@ def architecture(
     core = unwrap(net)
     tracer, input_shape = trace(core, input_size)
     towers = getattr(core, "towers", 1)
-    parts = plan(tracer.nodes, input_shape, towers if isinstance(towers, int) else 1)
+    parts, left_out = plan(tracer.nodes, input_shape, towers if isinstance(towers, int) else 1)
     totals = summary(core, (input_shape[2], input_shape[3]))
     text = _Drawing(parts).document(
         f"{totals.name}: {totals.parameters:,} parameters, {totals.multiply_adds:,} multiply-adds"
+        + (f"; {left_out} of its connections are not drawn" if left_out else "")
     )
     if path is not None:
         Path(path).write_text(text, encoding="utf-8")
@@ -86,6 +87,7 @@ class _Drawing:
         self.units = max((b.shape[0] for b in boxes if len(b.shape) == 1), default=1)
         self.kinds = [k for k in _NAMES if any(b.kind == k for b in boxes)]
         self.last = boxes[-1].shape
+        self.sizes: dict[int, tuple[float, float, float]] = {}
         self.out: list[str] = []
 
     def document(self, title: str) -> str:
@@ -103,12 +105,13 @@ class _Drawing:
         legend.append(
             _text(x, high - 11, "height: side of the map; depth: channels", anchor="start")
         )
+        size = f'width="{full:.0f}" height="{high:.0f}"'
+        font = 'font-family="Helvetica, Arial, sans-serif" font-size="9"'
+        space = "http://www.w3.org/2000/svg"
         return "\n".join(
             [
-                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {full:.0f} {high:.0f}" '
-                f'width="{full:.0f}" height="{high:.0f}" '
-                'font-family="Helvetica, Arial, sans-serif" font-size="9">',
-                f'<rect width="{full:.0f}" height="{high:.0f}" fill="white"/>',
+                f'<svg xmlns="{space}" viewBox="0 0 {full:.0f} {high:.0f}" {size} {font}>',
+                f'<rect {size} fill="white"/>',
                 _text(12, 20, title, anchor="start", size=13),
                 *self.out,
                 *legend,
@@ -128,6 +131,12 @@ class _Drawing:
         )
 
     def size(self, part: Part) -> tuple[float, float, float]:
+        # Nested branches would be measured again by each that holds them.
+        if id(part) not in self.sizes:
+            self.sizes[id(part)] = self.measured(part)
+        return self.sizes[id(part)]
+
+    def measured(self, part: Part) -> tuple[float, float, float]:
         if isinstance(part, Repeat):
             width, up, down = self.size(part.part)
             return width + 12, up + 8, down + 20

@@ -5,7 +5,8 @@ Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2013 
 Going down through a deconvnet is a backward pass with one rule changed (arXiv:1312.6034, section
 4): the gradient of a convolution applies its filters transposed, that of max pooling puts each
 value where the switch says, and ReLU passes on what is positive in the signal that comes down,
-whatever was positive on the way up. Normalisation across maps is left out on the way down, as in the paper.
+whatever was positive on the way up. Normalisation across maps is left out on the way down, as in
+the paper.
 """
 
 from __future__ import annotations

@@ -80,7 +80,9 @@ class Repeat:
 Part = Box | Parallel | Repeat
 
 
-def plan(nodes: Sequence[Node], input_shape: tuple[int, ...], towers: int = 1) -> list[Part]:
+def plan(
+    nodes: Sequence[Node], input_shape: tuple[int, ...], towers: int = 1
+) -> tuple[list[Part], int]:
     """A traced network as parts from left to right.
 
     Args:
@@ -89,7 +91,8 @@ def plan(nodes: Sequence[Node], input_shape: tuple[int, ...], towers: int = 1) -
         towers: Into how many towers hidden layers fall.
 
     Returns:
-        The parts, the image first.
+        The parts, the image first; and how many connections they leave out, since branches that are
+        woven into each other, as DenseNet's, cannot lie side by side.
     """
     boxes, feeds = _fold(nodes, input_shape)
     if towers > 1:
@@ -102,8 +105,10 @@ def plan(nodes: Sequence[Node], input_shape: tuple[int, ...], towers: int = 1) -
     order = {id(box): index for index, box in enumerate(boxes)}
     nearest = _meetings(boxes, follow, order)
     drawn: set[int] = set()
+    left_out = 0
 
     def series(box: Box | None, stop: Box | None) -> list[Part]:
+        nonlocal left_out
         parts: list[Part] = []
         while box is not None and box is not stop and id(box) not in drawn:
             drawn.add(id(box))
@@ -117,9 +122,11 @@ def plan(nodes: Sequence[Node], input_shape: tuple[int, ...], towers: int = 1) -
                 box = meeting
             else:
                 box = after[0] if after else None
+        left_out += box is not None and box is not stop
         return parts
 
-    return _told_once(series(boxes[0], None))
+    parts = _told_once(series(boxes[0], None))
+    return parts, left_out
 
 
 def _fold(

@@ -1,0 +1,60 @@
+"""Commands that draw a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from convzoo.cli._console import echo
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The file to write, .svg.",
+)
+@click.option("--size", type=click.IntRange(min=1), help="Side of the input image in pixels.")
+def draw(model: str, out: Path, size: int | None) -> None:
+    """Draw MODEL as a diagram with boxes to scale.
+
+    MODEL is a network's name such as alexnet_2012, a folder that finetune wrote, or a name of the
+    catalogue.
+    """
+    from convzoo import by_name
+    from convzoo.errors import InputError
+    from convzoo.registry import MODELS
+    from convzoo.visualize import architecture
+
+    if out.suffix.lower() != ".svg":
+        raise InputError(f"--out: expected a name that ends in .svg, got {out.name}")
+    known = model in MODELS
+    net = MODELS[model].builder(device="meta") if known else by_name.load(model)
+    architecture(net, size, path=out)
+    echo(str(out))
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The picture to write; its suffix says in which format.",
+)
+@click.option("--stage", help="A stage or the path of a module; by default the first convolution.")
+@click.option("--most", type=click.IntRange(1, 400), default=96, show_default=True)
+def filters(model: str, out: Path, stage: str | None, most: int) -> None:
+    """Draw the kernels of one of MODEL's convolutions, the first ones of many.
+
+    MODEL is a folder that finetune wrote, a name of the catalogue such as lenet5.fashion_mnist, or
+    hf-hub:owner/name.
+    """
+    from convzoo import by_name, visualize
+
+    found = visualize.filters(by_name.load(model), stage)
+    visualize.batch_grid(found[:most], path=out)
+    echo(f"{out}: {min(len(found), most)} of {len(found)} kernels")
