@@ -156,8 +156,9 @@ def digits() -> None:
     visualize.draw_calibration(visualize.calibration(judged), path=OUT / "calibration.png")
     worst = visualize.top_losses(net, data.test, 6)
     visualize.draw_predictions(worst, net, path=OUT / "top_losses.png")
-    patches = visualize.top_patches(net, data.test, "conv2", [0, 3, 6, 9])
-    visualize.draw_patches(patches, net, path=OUT / "patches.png")
+    patches = visualize.top_patches(net, data.test, "conv2", range(16))
+    strongest = sorted(patches, key=lambda unit: patches[unit][0].activation)[-4:]
+    visualize.draw_patches({u: patches[u] for u in strongest}, net, path=OUT / "patches.png")
     vectors, index = visualize.embed(net, data.test), visualize.embed(net, data.train)
     numbers, _ = visualize.nearest(vectors[:6], index, 7)
     known = net.preset.eval()(data.train.images)  # type: ignore[union-attr, arg-type]
@@ -167,7 +168,7 @@ def digits() -> None:
         path=OUT / "nearest.png",
     )  # fmt: skip
     names = [data.classes[label] for label in data.test.targets]
-    some = range(0, len(names), 2)
+    some = range(0, len(names), 3)
     visualize.draw_embedding(
         visualize.embedding_map(vectors)[some],
         [names[i] for i in some],

@@ -116,7 +116,9 @@ def test_a_grid_has_a_panel_an_image_and_frames() -> None:
     assert not figure.axes[3].axison
     heat = torch.stack([torch.eye(4), torch.eye(4) - 0.5, torch.zeros(4, 4)])
     overlaid = visualize.batch_grid(shades(0.0, 0.5, 1.0), heat=heat).axes
-    assert [len(axes.images) for axes in overlaid[:3]] == [2, 1, 2]  # signed maps stand alone
+    assert [len(axes.images) for axes in overlaid[:3]] == [1, 1, 1]  # signed maps stand alone
+    overlaid = visualize.batch_grid(shades(0.0, 0.5, 1.0), heat=heat.relu()).axes
+    assert [len(axes.images) for axes in overlaid[:3]] == [2, 2, 2]
     for wrong in ({"titles": ["a"]}, {"heat": heat[:2]}, {"columns": 0}):
         with pytest.raises(InputError):
             visualize.batch_grid(shades(0.0, 0.5, 1.0), **wrong)

@@ -64,10 +64,10 @@ def show(axes: Axes, image: Tensor) -> None:
         axes.imshow(grey, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
 
 
-def show_heat(axes: Axes, heat: Tensor, *, alpha: float = 1.0) -> None:
+def show_heat(axes: Axes, heat: Tensor, *, signed: bool, alpha: float) -> None:
     """A map (H, W): from black to yellow, or with signs from blue through white to red."""
     most = float(heat.abs().max()) or 1.0
-    if float(heat.min()) < 0:
+    if signed:
         axes.imshow(heat.numpy(), cmap="RdBu_r", vmin=-most, vmax=most, alpha=alpha)
     else:
         axes.imshow(heat.numpy(), cmap="inferno", vmin=0.0, vmax=most, alpha=alpha)

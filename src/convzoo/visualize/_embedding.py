@@ -225,7 +225,7 @@ def draw_embedding(
         raise InputError(f"images: expected at most {_MOST_THUMBNAILS}, got {len(images)}")
     figure = new_figure(6.5, 5.5)
     axes = figure.subplots()
-    names = list(dict.fromkeys(labels or ()))
+    names = sorted(set(labels or ()))
     colours = [f"C{i % 10}" for i in range(max(len(names), 1))]
     groups: list[str | None] = [*names] or [None]
     for number, group in enumerate(groups):

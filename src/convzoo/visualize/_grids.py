@@ -38,8 +38,8 @@ def batch_grid(
         images: Prepared images (B, C, H, W), or pictures: uint8, or floating point in [0, 1].
         preset: What prepared them, or the network that holds it; None for pictures.
         heat: A map of each image, (B, H, W), or (B, C, H, W) whose channels are added up. Maps
-            without signs lie over the picture, from black to yellow; signed ones stand alone,
-            from blue through white to red.
+            without signs lie over the picture, from black to yellow; where one is signed, all
+            stand alone, from blue through white to red.
         titles: What stands above each picture.
         framed: Which pictures have a red frame.
         columns: Pictures in a row; None makes the sheet about square.
@@ -80,15 +80,14 @@ def batch_grid(
     wide = min(high * shown.shape[-1] / shown.shape[-2], 12 / across)
     high = wide * shown.shape[-2] / shown.shape[-1]
     if titles is not None:
-        high += 0.2 * max(title.count("\n") + 1 for title in titles)
+        high += 0.22 * max(title.count("\n") + 1 for title in titles)
     figure = new_figure(wide * across, high * rows)
+    signed = heat is not None and float(heat.min()) < 0
     for index, axes in enumerate(panels(figure, count, across)):
-        found = None if heat is None else heat[index]
-        signed = found is not None and float(found.min()) < 0
         if not signed:
             show(axes, shown[index])
-        if found is not None:
-            show_heat(axes, found, alpha=1.0 if signed else 0.55)
+        if heat is not None:
+            show_heat(axes, heat[index], signed=signed, alpha=1.0 if signed else 0.55)
         if titles is not None:
             axes.set_title(titles[index], fontsize=8)
         if framed is not None and framed[index]:

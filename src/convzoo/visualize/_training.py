@@ -89,7 +89,9 @@ def learning_curve(
                 place = start + 1 + one.epochs.index(one.best)
                 if value is not None:
                     label = f"kept: epoch {place}"
-                    axes.scatter([place], [value], marker="*", s=110, zorder=3, label=label)
+                    axes.scatter(
+                        [place], [value], marker="*", s=110, color="C1", zorder=3, label=label
+                    )
             start += len(one.epochs)
         if axes.lines:
             axes.legend()
