@@ -76,7 +76,7 @@ def predictions(
         >>> net = convzoo.lenet5()
         >>> said = visualize.predictions(net, datasets.digits().test.subset(range(5)))
         >>> [one.label for one in said], len(said[0].best)
-        ([0, 1, 0, 3, 1], 3)
+        ([2, 6, 0, 0, 1], 3)
     """
     return tuple(_judge(net, data, top_k, labels, batch_size))
 
