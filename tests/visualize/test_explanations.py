@@ -330,7 +330,7 @@ def test_captum_guides_the_same() -> None:
     attr = pytest.importorskip("captum.attr")
     # Its hooks want each ReLU to run once, and not in place.
     net = convzoo.lenet5(activation="relu", inplace=False).eval()
-    x = inputs(2)
+    x = inputs(2).requires_grad_()
     with pytest.warns(UserWarning, match="hooks"):
         theirs = attr.GuidedBackprop(net).attribute(x, target=4)
     torch.testing.assert_close(visualize.guided_backprop(net, x, 4), theirs)

@@ -37,6 +37,20 @@ def test_without_validation_there_is_one_line() -> None:
     assert len(learning_curve(history(None, None)).axes[0].lines) == 1
 
 
+def test_the_kept_epoch_is_marked_and_names_stay_inside() -> None:
+    best = History(history(0.9, 0.8, 0.85).epochs, 2, "finished")
+    figure = learning_curve([history(0.9), best], phases=["head", "a name that is quite long"])
+    loss, accuracy = figure.axes
+    assert loss.collections[0].get_offsets().tolist() == [[3, 0.8]]
+    assert accuracy.collections[0].get_offsets().tolist() == [[3, 0.25]]
+    assert "kept: epoch 3" in [text.get_text() for text in loss.get_legend().get_texts()]
+    figure.canvas.draw()
+    for axes in figure.axes:
+        for text in axes.texts:
+            assert text.get_window_extent().x1 <= figure.bbox.x1
+    assert not learning_curve(history(0.9, 0.8)).axes[0].collections
+
+
 def test_phases_are_drawn_one_after_the_other() -> None:
     figure = learning_curve([history(0.9, 0.8), history(0.7)], phases=["head", "all"])
     loss = figure.axes[0]

@@ -168,7 +168,10 @@ EXACT = [
 ]
 
 
-@pytest.mark.parametrize(("name", "options", "side"), EXACT, ids=[case[0] for case in EXACT])
+@pytest.mark.parametrize(
+    ("name", "options", "side"),
+    [pytest.param(*c, id=c[0], marks=pytest.mark.long if c[2] > 36 else ()) for c in EXACT],
+)
 def test_receptive_fields_are_exact(name: str, options: dict[str, object], side: int) -> None:
     net = convzoo.create_model(name, num_classes=2, **options).eval()
     for stage, seen in seen_by_influence(net, side).items():

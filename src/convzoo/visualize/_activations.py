@@ -116,8 +116,8 @@ def draw_activations(curves: Mapping[str, ActivationCurve], *, path: Path = None
         >>> [axes.get_title() for axes in figure.axes]
         ['relu', 'tanh']
     """
-    if not curves:
-        raise InputError("curves: expected at least one, got none")
+    if not isinstance(curves, Mapping) or not curves:
+        raise InputError(f"curves: expected what activations returns, got {curves!r:.80}")
     columns = min(len(curves), 4)
     rows = -(-len(curves) // columns)
     figure = new_figure(2.2 * columns, 1.9 * rows + 0.3)

@@ -24,7 +24,7 @@ from convzoo._checks import check_count
 from convzoo.errors import InputError
 from convzoo.layers import LocalResponseNorm
 from convzoo.transfer._find_heads import unwrap
-from convzoo.visualize._fields import ReceptiveField, receptive_field
+from convzoo.visualize._fields import ReceptiveField, check_place, receptive_field
 from convzoo.visualize._judged import batches
 from convzoo.visualize._pixels import ImageInput, prepare
 from convzoo.visualize._probe import find_module, hooked, looking
@@ -110,8 +110,7 @@ def deconvnet(
             if place is None:
                 picked = maps.flatten(1).amax(1)
             else:
-                row = check_count("place", place[0], least=0, most=maps.shape[1] - 1)
-                column = check_count("place", place[1], least=0, most=maps.shape[2] - 1)
+                row, column = check_place(place, maps.shape[1:])
                 picked = maps[:, row, column]
             # The signal that comes down is the activation itself.
             (back,) = torch.autograd.grad(picked, x, picked.detach())

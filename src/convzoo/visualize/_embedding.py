@@ -218,6 +218,9 @@ def draw_embedding(
         >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
         ['cat', 'dog']
     """
+    if not isinstance(points, Tensor) or points.ndim != 2 or points.shape[1] != 2:
+        got = tuple(points.shape) if isinstance(points, Tensor) else f"{points!r:.80}"
+        raise InputError(f"points: expected what embedding_map returns, (N, 2), got {got}")
     for name, given in (("labels", labels), ("images", images)):
         if given is not None and len(given) != len(points):
             raise InputError(f"{name}: expected one for each of {len(points)} points")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch import nn
@@ -52,8 +53,7 @@ class ReceptiveField(NamedTuple):
         Raises:
             InputError: The map has no such place.
         """
-        row = check_count("row", row, least=0, most=self.outputs[0] - 1)
-        column = check_count("column", column, least=0, most=self.outputs[1] - 1)
+        row, column = check_place((row, column), self.outputs)
         top = self.start[0] + row * self.stride[0]
         left = self.start[1] + column * self.stride[1]
         return top, left, top + self.size[0], left + self.size[1]
@@ -112,6 +112,17 @@ def receptive_field(
     )
 
 
+def check_place(place: object, size: Sequence[int]) -> tuple[int, int]:
+    """A row and a column of a map of that height and width."""
+    if not isinstance(place, (tuple, list)) or len(place) != 2:
+        raise InputError(f"place: expected a row and a column, got {place!r:.80}")
+    row, column = (
+        check_count(f"place: {name}", number, least=0, most=side - 1)
+        for name, number, side in zip(("row", "column"), place, size, strict=True)
+    )
+    return row, column
+
+
 def draw_receptive_field(
     net: nn.Module,
     image: ImageInput,
@@ -149,7 +160,7 @@ def draw_receptive_field(
     x = prepare(net, image)
     field = receptive_field(net, stage, (x.shape[2], x.shape[3]))
     middle = (field.outputs[0] // 2, field.outputs[1] // 2)
-    row, column = middle if place is None else place
+    row, column = middle if place is None else check_place(place, field.outputs)
     top, left, bottom, right = field.box(row, column)
     figure = new_figure(4.6, 4.9 * x.shape[2] / x.shape[3])
     axes = figure.subplots()

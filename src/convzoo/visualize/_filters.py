@@ -146,8 +146,8 @@ def draw_feature_maps(
         'input'
     """
     channels = check_count("channels", channels)
-    if not maps:
-        raise InputError("maps: expected at least one stage, got none")
+    if not isinstance(maps, Mapping) or not maps:
+        raise InputError(f"maps: expected what feature_maps returns, got {maps!r:.80}")
     across = min(channels, max(m.shape[1] for m in maps.values()))
     rows = len(maps) + (image is not None)
     figure = new_figure(max(1.05 * across + 1.3, 3.0), 1.15 * rows)

@@ -115,8 +115,8 @@ def draw_gradient_flow(
         >>> visualize.draw_gradient_flow({"lenet5": flow}).axes[0].get_yscale()
         'log'
     """
-    if not flows or not all(flows.values()):
-        raise InputError("flows: expected the gradients of at least one network, got none")
+    if not isinstance(flows, Mapping) or not flows or not all(flows.values()):
+        raise InputError(f"flows: expected a name and its gradients each, got {flows!r:.80}")
     figure = new_figure(7.0, 3.6)
     axes = figure.subplots()
     for name, layers in flows.items():

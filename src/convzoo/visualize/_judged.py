@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from convzoo._checks import check_count
+from convzoo._checks import check_count, check_labels
 from convzoo.errors import InputError
 from convzoo.inference import Prediction
 from convzoo.visualize._pixels import prepare
@@ -143,8 +143,7 @@ def calibration(judged: Sequence[Judged], bins: int = 10) -> Calibration:
         InputError: There is nothing to judge.
     """
     bins = check_count("bins", bins)
-    if not judged:
-        raise InputError("judged: expected at least one image, got none")
+    check_judged(judged)
     groups: list[list[Judged]] = [[] for _ in range(bins)]
     for one in judged:
         groups[min(int(one.best[0].probability * bins), bins - 1)].append(one)
@@ -155,6 +154,15 @@ def calibration(judged: Sequence[Judged], bins: int = 10) -> Calibration:
     apart = [n * abs(c - a) for n, c, a in zip(samples, confidence, accuracy, strict=True)]
     error = sum(apart) / len(judged)
     return Calibration(tuple(confidence), tuple(accuracy), tuple(samples), error)
+
+
+def check_judged(judged: object, most: int | None = None) -> None:
+    """Refuse what `predictions` does not return."""
+    known = isinstance(judged, Sequence) and all(isinstance(one, Judged) for one in judged)
+    if not known or not isinstance(judged, Sequence) or not judged:
+        raise InputError(f"judged: expected what predictions returns, got {judged!r:.80}")
+    if most is not None and len(judged) > most:
+        raise InputError(f"judged: expected at most {most} images, got {len(judged)}")
 
 
 def _judge(
@@ -172,6 +180,7 @@ def _judge(
         return str(index) if names is None else names[index]
 
     for x, targets, scores in _scored(net, data, batch_size):
+        names = check_labels(names, scores.shape[1])
         chances = scores.float().softmax(1)
         losses = -scores.float().log_softmax(1)
         values, classes = chances.topk(min(top_k, chances.shape[1]))

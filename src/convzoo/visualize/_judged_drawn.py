@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from convzoo._checks import check_count
-from convzoo.errors import InputError
+from convzoo._modes import check_network
 from convzoo.inference import Prediction, Predictor
 from convzoo.visualize._drawing import FRAME, Path, frame, new_figure, save, show
-from convzoo.visualize._judged import Calibration, Judged
+from convzoo.visualize._judged import Calibration, Judged, check_judged
 from convzoo.visualize._pixels import pixels, prepare
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ def draw_predictions(
         >>> len(visualize.draw_predictions(said, net).axes)
         10
     """
-    if not 0 < len(judged) <= _MOST:
-        raise InputError(f"judged: expected 1 to {_MOST} images, got {len(judged)}")
+    check_judged(judged, _MOST)
     across = min(check_count("columns", columns), len(judged))
     rows = -(-len(judged) // across)
     figure = new_figure(3.3 * across, 1.55 * rows)
@@ -116,6 +115,7 @@ def draw_top_k(
         >>> [len(axes.patches) for axes in figure.axes]
         [0, 5]
     """
+    check_network(net)
     modes = [(module, module.training) for module in net.modules()]
     predictor = Predictor(net, top_k=top_k)
     said = predictor(image)

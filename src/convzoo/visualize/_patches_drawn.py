@@ -47,8 +47,8 @@ def draw_patches(
         >>> len(visualize.draw_patches(found, net).axes)
         16
     """
-    if not patches or not all(patches.values()):
-        raise InputError("patches: expected at least one of each unit, got none")
+    if not isinstance(patches, Mapping) or not patches or not all(patches.values()):
+        raise InputError(f"patches: expected what top_patches returns, got {patches!r:.80}")
     columns = max(len(some) for some in patches.values())
     figure = new_figure(1.0 * columns + 0.8, 2.0 * len(patches))
     grid = figure.subplots(2 * len(patches), columns, squeeze=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from convzoo._modes import check_network
 from convzoo.errors import InputError
 from convzoo.presets import Preset, load_image
 from convzoo.transfer._find_heads import unwrap
@@ -81,6 +82,7 @@ def preset_of(source: Preset | nn.Module | None) -> Preset | None:
 
 def prepare(net: nn.Module, images: ImageInput) -> Tensor:
     """Images of any kind as a network's input, (B, C, H, W), where its parameters are."""
+    check_network(net)
     items = images if isinstance(images, Sequence) and not isinstance(images, str) else [images]
     if not items:
         raise InputError("images: expected at least one, got none")
