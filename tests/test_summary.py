@@ -33,7 +33,7 @@ def test_resnet18_in_numbers() -> None:
 def test_shapes_by_short_rules_are_torchs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     net = convzoo.create_model(name, device="meta")
     table = convzoo.summary(net)
-    monkeypatch.setattr("convzoo._summary.quick_result", lambda func, args: None)
+    monkeypatch.setattr("convzoo._trace.quick_result", lambda func, args: None)
     assert convzoo.summary(net) == table
     larger = None if net.max_size else 231  # poolings that round up meet odd sizes
     ours = convzoo.summary(net, larger)

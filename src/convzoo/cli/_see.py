@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from convzoo.cli._console import echo
+from convzoo.cli._console import JSON, echo, print_json
 
 
 @click.command()
@@ -18,7 +18,8 @@ from convzoo.cli._console import echo
     help="The file to write, .svg.",
 )
 @click.option("--size", type=click.IntRange(min=1), help="Side of the input image in pixels.")
-def draw(model: str, out: Path, size: int | None) -> None:
+@JSON
+def draw(model: str, out: Path, size: int | None, as_json: bool) -> None:
     """Draw MODEL as a diagram with boxes to scale.
 
     MODEL is a network's name such as alexnet_2012, a folder that finetune wrote, or a name of the
@@ -34,7 +35,10 @@ def draw(model: str, out: Path, size: int | None) -> None:
     known = model in MODELS
     net = MODELS[model].builder(device="meta") if known else by_name.load(model)
     architecture(net, size, path=out)
-    echo(str(out))
+    if as_json:
+        print_json({"out": str(out)})
+    else:
+        echo(str(out))
 
 
 @click.command()
@@ -47,8 +51,9 @@ def draw(model: str, out: Path, size: int | None) -> None:
 )
 @click.option("--stage", help="A stage or the path of a module; by default the first convolution.")
 @click.option("--most", type=click.IntRange(1, 400), default=96, show_default=True)
-def filters(model: str, out: Path, stage: str | None, most: int) -> None:
-    """Draw the kernels of one of MODEL's convolutions, the first ones of many.
+@JSON
+def filters(model: str, out: Path, stage: str | None, most: int, as_json: bool) -> None:
+    """Draw the kernels of one of MODEL's convolutions.
 
     MODEL is a folder that finetune wrote, a name of the catalogue such as lenet5.fashion_mnist, or
     hf-hub:owner/name.
@@ -57,4 +62,8 @@ def filters(model: str, out: Path, stage: str | None, most: int) -> None:
 
     found = visualize.filters(by_name.load(model), stage)
     visualize.batch_grid(found[:most], path=out)
-    echo(f"{out}: {min(len(found), most)} of {len(found)} kernels")
+    drawn = min(len(found), most)
+    if as_json:
+        print_json({"out": str(out), "drawn": drawn, "kernels": len(found)})
+    else:
+        echo(f"{out}: {drawn} of {len(found)} kernels")

@@ -70,7 +70,7 @@ def deconvnet(
 
     Args:
         net: A network of convolutions, ReLU and max pooling, such as
-            [zfnet][convzoo.zfnet]. What else is in it goes back by its gradient.
+            `zfnet`. What else is in it goes back by its gradient.
         images: As in [grad_cam][convzoo.visualize.grad_cam].
         stage: As in [receptive_field][convzoo.visualize.receptive_field].
         unit: A channel of the stage.
