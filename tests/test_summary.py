@@ -93,3 +93,15 @@ def test_a_compiled_network_is_the_network_it_was() -> None:
 def test_a_wrong_size_is_named(size: object, message: str) -> None:
     with pytest.raises(InputError, match=f"input_size: {message}"):
         convzoo.summary(convzoo.cifar_resnet20(), size)
+
+
+def test_it_prints_as_markdown_and_html() -> None:
+    table = convzoo.summary(convzoo.lenet5())
+    lines = table.to_markdown().splitlines()
+    assert lines[0].startswith("| layer | kind | output |")
+    assert lines[2] == "| conv1 | Conv2d | 6 x 28 x 28 | 156 | 117,600 | 5 | 1 |"
+    assert len(lines) == 2 + len(table.layers) + 2
+    assert lines[-1] == str(table).splitlines()[-1]
+    shown = table._repr_html_()
+    assert shown.count("<tr>") == 1 + len(table.layers)
+    assert "<td>117,600</td>" in shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 
 from torch import nn
 
@@ -36,7 +37,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Summary:
-    """A network's layers and totals; `print` shows it as a table.
+    """A network's layers and totals; `print` and notebooks show it as a table.
 
     Attributes:
         name: The network's name.
@@ -53,20 +54,53 @@ class Summary:
     parameters: int
     multiply_adds: int
 
-    def __str__(self) -> str:
+    def to_markdown(self) -> str:
+        """The layers as a table in Markdown, totals below it.
+
+        Returns:
+            Lines of text.
+        """
+        header, *rows = self._cells()
+        aligned = ["---"] * 3 + ["---:"] * (len(header) - 3)
+        table = ["| " + " | ".join(row) + " |" for row in (header, aligned, *rows)]
+        return "\n".join([*table, "", self._totals()])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        header, *rows = self._cells()
+        head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+        )
+        return (
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f"<p>{escape(self._totals())}</p>"
+        )
+
+    def _totals(self) -> str:
+        return f"{self.parameters:,} parameters, {self.multiply_adds:,} multiply-adds an image"
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        """The table's text, the header first."""
         header = ("layer", "kind", "output", "parameters", "multiply-adds", "field", "stride")
-        rows = [
-            (
-                layer.name,
-                layer.kind,
-                " x ".join(map(str, layer.output_shape[1:])),
-                f"{layer.parameters:,}" if layer.parameters else "",
-                f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
-                "all" if layer.receptive_field is None else str(layer.receptive_field),
-                "" if layer.stride is None else str(layer.stride),
-            )
-            for layer in self.layers
+        return [
+            header,
+            *(
+                (
+                    layer.name,
+                    layer.kind,
+                    " x ".join(map(str, layer.output_shape[1:])),
+                    f"{layer.parameters:,}" if layer.parameters else "",
+                    f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
+                    "all" if layer.receptive_field is None else str(layer.receptive_field),
+                    "" if layer.stride is None else str(layer.stride),
+                )
+                for layer in self.layers
+            ),
         ]
+
+    def __str__(self) -> str:
+        header, *rows = self._cells()
         widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
         def line(row: tuple[str, ...]) -> str:
@@ -82,7 +116,7 @@ class Summary:
                 line(header),
                 line(tuple("-" * width for width in widths)),
                 *map(line, rows),
-                f"{self.parameters:,} parameters, {self.multiply_adds:,} multiply-adds an image",
+                self._totals(),
             ]
         )
 

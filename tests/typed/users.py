@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import convzoo
+from convzoo import visualize
 
 
 def builders_return_their_class() -> convzoo.ResNet:
@@ -32,6 +33,15 @@ def auxiliary_heads(flag: bool) -> None:
         convzoo.inception_v3(aux_heads=flag), convzoo.InceptionV3 | convzoo.InceptionV3WithAux
     )
     assert_type(convzoo.googlenet(aux_heads=True).drop_aux_heads(), convzoo.GoogLeNet)
+
+
+def looking_into_networks(x: Tensor) -> None:
+    net = convzoo.zfnet()
+    assert_type(visualize.grad_cam(net, x, target=3, stage="conv5"), Tensor)
+    assert_type(visualize.feature_maps(net, x), dict[str, Tensor])
+    assert_type(visualize.receptive_field(net, "conv3").box(0, 0), tuple[int, int, int, int])
+    assert_type(visualize.randomise(net, from_top=2), convzoo.ZFNet)
+    assert_type(visualize.architecture(net), str)
 
 
 def calls_are_tensors(x: Tensor) -> None:
