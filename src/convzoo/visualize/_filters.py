@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from convzoo._checks import check_count
 from convzoo._classifier import Classifier
+from convzoo._stages import stage_paths
 from convzoo.errors import InputError
 from convzoo.transfer._find_heads import unwrap
-from convzoo.transfer._stages import stage_paths
 from convzoo.visualize._drawing import Path, new_figure, save, show
 from convzoo.visualize._pixels import ImageInput, pixels, prepare
 from convzoo.visualize._probe import find_module, hooked, looking
