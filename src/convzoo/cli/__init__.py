@@ -14,7 +14,7 @@ import click
 from convzoo.cli._catalogue import fetch, info, models, push, verify
 from convzoo.cli._errors import status_of
 from convzoo.cli._finetune import finetune
-from convzoo.cli._see import draw, filters
+from convzoo.cli._see import draw, filters, look
 from convzoo.cli._use import evaluate, predict
 
 
@@ -29,7 +29,8 @@ def command() -> None:
 
 for _command in (
     *(finetune, predict, evaluate),
-    *(models, info, draw, filters),
+    *(models, info),
+    *(look, draw, filters),
     *(fetch, verify, push),
 ):
     command.add_command(_command)

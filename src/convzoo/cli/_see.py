@@ -1,4 +1,4 @@
-"""Commands that draw a network."""
+"""Commands that show what a network is and what it sees."""
 
 from __future__ import annotations
 
@@ -7,6 +7,39 @@ from pathlib import Path
 import click
 
 from convzoo.cli._console import JSON, echo, print_json
+
+
+@click.command()
+@click.argument("model")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("look.html"),
+    show_default=True,
+    help="The page to write.",
+)
+@click.option(
+    "--stage",
+    "stages",
+    multiple=True,
+    help="What to show: a stage or the path of a module; may be given several times.",
+)
+@click.option("--classes", type=click.IntRange(min=1), default=5, show_default=True)
+def look(
+    model: str, images: tuple[str, ...], out: Path, stages: tuple[str, ...], classes: int
+) -> None:
+    """Write a page on which to look into MODEL while it sees each IMAGE, a file.
+
+    One HTML file that opens in any browser, offline: click on a stage to see its maps, on a map to
+    see what excites it, on a class to see where the network sees it. MODEL is a folder that
+    finetune wrote, a name of the catalogue such as resnet50.a1_in1k, or hf-hub:owner/name.
+    """
+    from convzoo import by_name
+    from convzoo.visualize import explore
+
+    page = explore(by_name.load(model), images, out, stages=stages or None, classes=classes)
+    echo(str(page))
 
 
 @click.command()

@@ -80,13 +80,17 @@ def preset_of(source: Preset | nn.Module | None) -> Preset | None:
     return own if isinstance(own, Preset) else None
 
 
-def prepare(net: nn.Module, images: ImageInput) -> Tensor:
-    """Images of any kind as a network's input, (B, C, H, W), where its parameters are."""
+def prepare(net: nn.Module, images: ImageInput, preset: Preset | None = None) -> Tensor:
+    """Images of any kind as a network's input, (B, C, H, W), where its parameters are.
+
+    A preset prepares them instead of the network's own.
+    """
     check_network(net)
     items = images if isinstance(images, Sequence) and not isinstance(images, str) else [images]
     if not items:
         raise InputError("images: expected at least one, got none")
-    parts = [_prepare_one(net, item) for item in items]
+    preset = preset_of(net) if preset is None else preset
+    parts = [_prepare_one(preset, item) for item in items]
     sizes = {tuple(part.shape[1:]) for part in parts}
     if len(sizes) > 1:
         raise InputError(f"images: expected images of one size, got {sorted(sizes)}")
@@ -98,14 +102,13 @@ def prepare(net: nn.Module, images: ImageInput) -> Tensor:
     return x if like is None else x.to(like.device, like.dtype)
 
 
-def _prepare_one(net: nn.Module, item: _One) -> Tensor:
+def _prepare_one(preset: Preset | None, item: _One) -> Tensor:
     if isinstance(item, Tensor) and item.is_floating_point():
         if item.ndim not in (3, 4) or not item.numel():
             raise InputError(
                 f"images: expected (B, C, H, W) or (C, H, W), got shape {tuple(item.shape)}"
             )
         return item if item.ndim == 4 else item.unsqueeze(0)
-    preset = preset_of(net)
     if preset is None:
         raise InputError(
             "images: expected a floating-point tensor (B, C, H, W), prepared: the network brings "
