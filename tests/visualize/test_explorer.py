@@ -22,7 +22,8 @@ def read(page: Path) -> dict:
     """The numbers in a page, as the browser gets them."""
     text = page.read_text("utf-8")
     assert not re.search(r"""(src|href)=["']https?:|@import|fetch\(""", text), "it stands alone"
-    (data,) = re.findall(r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL)
+    script = r'<script id="data" type="application/json">(.*?)</script>'
+    (data,) = re.findall(script, text, re.DOTALL)
     return json.loads(data)
 
 

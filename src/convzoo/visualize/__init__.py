@@ -31,6 +31,7 @@ from convzoo.visualize._embedding import (
     embedding_map,
     nearest,
 )
+from convzoo.visualize._explorer import explore
 from convzoo.visualize._fields import ReceptiveField, draw_receptive_field, receptive_field
 from convzoo.visualize._filters import draw_feature_maps, feature_maps, filters
 from convzoo.visualize._gradient_flow import LayerGradient, draw_gradient_flow, gradient_flow
@@ -88,6 +89,7 @@ __all__ = [
     "draw_top_k",
     "embed",
     "embedding_map",
+    "explore",
     "feature_maps",
     "filters",
     "grad_cam",

@@ -142,9 +142,9 @@ def explore(
             image |= {"name": name, "picture": picture}
         stages_shown = [_described(stage) for stage in shown]
         for units, sums in _RICHNESS:
-            text = _page(page, [_less(*stage, units, sums) for stage in stages_shown])
+            text = _page(page, [_less(*stage, units, sums) for stage in stages_shown]).encode()
             if len(text) <= _MOST_BYTES:
-                replace_files(path.parent, {path.name: [text.encode()]})
+                replace_files(path.parent, {path.name: [text]})
                 return path
     raise InputError(
         f"images: expected fewer or smaller ones, since the page would be {len(text):,} bytes "
@@ -241,11 +241,9 @@ def _wanted(
     wide = [m for m in ran if shapes[m][-1] * shapes[m][-2] > 1]
     convs = [m for m in wide if isinstance(m, nn.Conv2d)]
     if isinstance(core, Classifier):
-        named = {core.get_submodule(s.module): s.name for s in core.stages}
-        first = {convs[0]: paths[convs[0]]} if convs else {}
-        found = {**first, **{m: n for m, n in named.items() if m in shapes}}
-        ordered = sorted(found, key=list(shapes).index)
-        return {found[m]: m for m in ordered}
+        found: dict[nn.Module, str] = {m: paths[m] for m in convs[:1]}
+        found |= {m: s.name for s in core.stages if (m := core.get_submodule(s.module)) in shapes}
+        return {found[m]: m for m in ran if m in found}
     children = [m for m in wide if "." not in paths[m]]
     chosen = children if len(children) > 2 else convs
     if not chosen:
