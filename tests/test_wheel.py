@@ -92,6 +92,7 @@ def test_the_wheel_carries_what_it_must(bare_python: Path) -> None:
     (packages,) = (bare_python.parent.parent / "lib").glob("python*/site-packages")
     assert (packages / "convzoo" / "py.typed").exists()
     assert (packages / "convzoo" / "weights" / "catalog.toml").exists()
+    assert (packages / "convzoo" / "visualize" / "explorer.html").exists()
     (info,) = packages.glob("convzoo-*.dist-info")
     licences = {path.name for path in (info / "licenses").iterdir()}
     assert licences == {"LICENSE", "NOTICE"}
