@@ -463,6 +463,7 @@ def test_every_command_prints_one_json_document(
         "filters": [weights, "--out", str(tmp_path / "kernels.png")],
         "finetune": quick(None, tmp_path / "out", "--no-baseline")[1:],
         "info": ["lenet5"],
+        "look": [weights, str(tmp_path / "a.png"), "--out", str(tmp_path / "look.html")],
         "models": ["lenet5*"],
         "predict": [weights, str(tmp_path / "a.png")],
         "push": [weights, "me/boats"],

@@ -26,8 +26,14 @@ from convzoo.cli._console import JSON, echo, print_json
     help="What to show: a stage or the path of a module; may be given several times.",
 )
 @click.option("--classes", type=click.IntRange(min=1), default=5, show_default=True)
+@JSON
 def look(
-    model: str, images: tuple[str, ...], out: Path, stages: tuple[str, ...], classes: int
+    model: str,
+    images: tuple[str, ...],
+    out: Path,
+    stages: tuple[str, ...],
+    classes: int,
+    as_json: bool,
 ) -> None:
     """Write a page on which to look into MODEL while it sees each IMAGE, a file.
 
@@ -39,7 +45,10 @@ def look(
     from convzoo.visualize import explore
 
     page = explore(by_name.load(model), images, out, stages=stages or None, classes=classes)
-    echo(str(page))
+    if as_json:
+        print_json({"out": str(page)})
+    else:
+        echo(str(page))
 
 
 @click.command()
