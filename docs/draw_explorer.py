@@ -1,4 +1,4 @@
-"""The explorer's example page and its picture: `python docs/make_explorer.py FASHION_MNIST`.
+"""The explorer's example page and its picture: `python docs/draw_explorer.py FASHION_MNIST`.
 
 FASHION_MNIST is the folder of the data set's files, as Debian's `dataset-fashion-mnist` has them.
 Needs Selenium and `chromium-driver`.
@@ -45,7 +45,6 @@ def main(folder: Path) -> None:
         ActionChains(browser).move_to_element_with_offset(conv, -1.5 * side, 2.5 * side).perform()
         wait.until(lambda b: b.find_elements(By.ID, "total"))
         browser.save_screenshot(str(HERE / "explorer.png"))
-    print({path.name: path.stat().st_size for path in sorted(HERE.glob("explorer.*"))})
 
 
 if __name__ == "__main__":
