@@ -82,12 +82,14 @@ class Standing(NamedTuple):
     Attributes:
         classes: The first network of each class.
         kinds: Besides those, the one of the fewest modules of each kind that has a shallow one.
+        very_shallow: Networks quick to run with real numbers as well.
         shallow: Networks quick to trace, fill and keep.
         not_the_deepest: All but the two of a thousand layers and more.
     """
 
     classes: list[str]
     kinds: list[str]
+    very_shallow: list[str]
     shallow: list[str]
     not_the_deepest: list[str]
 
@@ -102,12 +104,13 @@ def standing_for_others() -> Standing:
     return Standing(
         classes,
         sorted({*classes, *(name for name in kinds.values() if name in shallow)}),
+        [name for name in EVERY if modules[name] < 100],
         shallow,
         [name for name in EVERY if modules[name] < 1000],
     )
 
 
-CLASSES, KINDS, SHALLOW, NOT_THE_DEEPEST = standing_for_others()
+CLASSES, KINDS, VERY_SHALLOW, SHALLOW, NOT_THE_DEEPEST = standing_for_others()
 
 
 def plain(names: Collection[str]) -> list[Case]:
@@ -125,6 +128,11 @@ def parameters(cases: Collection[object], quick: Collection[object]) -> list[obj
 # Every network, in `make test` one of each kind: for what depth and width do not touch.
 BY_KIND = parameters(EVERY, quick=KINDS)
 SHALLOW_VARIANTS = [case for case in VARIANTS if case.name in SHALLOW]
+# With real numbers, forward and backward: one of each class, and the variants of few layers.
+NUMBERS = parameters(
+    [*plain(EVERY), *VARIANTS],
+    quick=[*plain(CLASSES), *(c for c in VARIANTS if c.name in VERY_SHALLOW)],
+)
 CASES = parameters([*plain(EVERY), *VARIANTS], quick=[*plain(KINDS), *SHALLOW_VARIANTS])
 # What depth alone makes slow: the two networks of a thousand layers and more.
 ALL_BUT_DEEPEST = parameters(EVERY, quick=NOT_THE_DEEPEST)

@@ -293,8 +293,8 @@ def test_nonsense_is_named_by_builders(info: ModelInfo) -> None:
     ("name", "options", "message"),
     [
         ("resnet18", {"in_channels": 10**12}, "in_channels: expected an integer from 1 to 65536"),
-        ("resnet18", {"num_classes": 10**12}, "num_classes: expected an integer from 1 to 1048576"),
-        ("vgg11", {"num_classes": 10**30}, "num_classes: expected an integer from 1 to 1048576"),
+        ("resnet18", {"num_classes": 10**12}, "num_classes: expected an integer from 0 to 1048576"),
+        ("vgg11", {"num_classes": 10**30}, "num_classes: expected an integer from 0 to 1048576"),
         ("mlp", {"hidden": [10**12]}, "hidden: expected an integer from 1 to 1048576"),
         ("mlp", {"hidden": [1] * 10**6}, "hidden: expected at most 1000 layers"),
         ("mlp", {"hidden": [1 << 20] * 2}, r"hidden=.* it would have 1,100,346,\d+,\d+ parameters"),

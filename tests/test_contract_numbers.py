@@ -13,9 +13,9 @@ from torch import Tensor
 import convzoo
 from contract_nets import (
     ARCHITECTURES,
-    CASES,
     FIRSTS,
     LIGHT,
+    NUMBERS,
     SHALLOW_VARIANTS,
     VARIANTS,
     Case,
@@ -33,7 +33,7 @@ from convzoo.models import loss_with_aux
 WITHOUT_OVERWRITING = {"cifar2_cnn", "lenet5", "lenet5_1998", "linear_classifier"}
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", NUMBERS)
 def test_features_head_and_intermediates_agree_with_forward(case: Case) -> None:
     net = build(case.name, **case.options)
     x = images(net)
@@ -61,7 +61,7 @@ def test_features_head_and_intermediates_agree_with_forward(case: Case) -> None:
         torch.testing.assert_close(maps[stage.name], kept[0], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", NUMBERS)
 def test_every_parameter_gets_a_gradient(case: Case) -> None:
     net = build(case.name, **case.options).train()
     output = net(images(net, batch=4))
@@ -100,7 +100,7 @@ def test_reset_parameters_fills_everything_and_obeys_the_seed(case: Case) -> Non
         assert tensor.isfinite().all()
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", NUMBERS)
 def test_eval_is_deterministic_and_copies_are_equal(case: Case) -> None:
     net = build(case.name, **case.options)
     x = images(net)
@@ -122,7 +122,7 @@ def test_eval_is_deterministic_and_copies_are_equal(case: Case) -> None:
     assert torch.equal(other(x), logits)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", NUMBERS)
 def test_double_bfloat16_and_channels_last(case: Case) -> None:
     net = build(case.name, **case.options)
     x = images(net)
@@ -139,7 +139,7 @@ def test_double_bfloat16_and_channels_last(case: Case) -> None:
         assert (half.double() - double).abs().max() < 0.1 * scale
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", NUMBERS)
 def test_inplace_false_lets_hooks_see_true_values(case: Case) -> None:
     def overwritten(inplace: bool) -> list[str]:
         net = build(case.name, **case.options, inplace=inplace).train()

@@ -283,7 +283,7 @@ def test_convolutional_heads_after_pooling_and_before() -> None:
 
 def test_refused_features() -> None:
     net = cifar_resnet20()
-    with pytest.raises(InputError, match="at least one image"):
+    with pytest.raises(InputError, match="data: the data set is empty"):
         cached_features(net, [])
     with pytest.raises(InputError, match=r"features: expected shape \(N, 64\), got \(3, 5\)"):
         fit_head(net, TensorDataset(torch.zeros(3, 5), torch.zeros(3, dtype=torch.long)))

@@ -7,6 +7,7 @@ from typing import Self
 
 import torch
 
+from convzoo._checks import check_flags
 from convzoo._idioms import Idioms
 from convzoo.errors import InputError
 
@@ -109,6 +110,7 @@ class Classifier(Idioms):
         """
         from convzoo.hub import save
 
+        check_flags(push_to_hub=push_to_hub, create_pr=create_pr)
         if push_to_hub and repo_id is None:
             raise InputError("repo_id: expected owner/name, to push to, got None")
         save(self, folder)
@@ -148,6 +150,7 @@ class Classifier(Idioms):
         """
         from convzoo.hub import push
 
+        check_flags(create_pr=create_pr)
         return push(
             self,
             repo_id,

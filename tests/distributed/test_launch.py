@@ -111,6 +111,7 @@ def test_an_error_ends_the_job(tmp_path: Path) -> None:
     assert "exitcode  : 2" in ended.stderr
 
 
+@pytest.mark.long  # `test_an_error_ends_the_job` is the quick one
 def test_the_death_of_a_process_ends_the_job_and_the_rest_can_go_on(tmp_path: Path) -> None:
     (whole, _) = run("dying.py", tmp_path, 2, "whole")
     (survivor, told), (killed, _) = start("dying.py", tmp_path, 2, "die")

@@ -170,7 +170,7 @@ def test_compiles_without_graph_breaks_and_once_for_a_whole_schedule(per_channel
     assert fractions[-1] == pytest.approx(0.4, abs=0.1)
 
 
-@BOTH_WAYS
+@pytest.mark.parametrize("per_channel", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_compiles_for_any_batch_size(per_channel):
     layer = DropBlock2d(0.4, 3, per_channel=per_channel)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")

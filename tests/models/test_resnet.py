@@ -9,6 +9,7 @@ import torchvision
 from torch import Tensor, nn
 
 import convzoo
+from contract_nets import parameters
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.models import (
     BasicBlock,
@@ -198,7 +199,9 @@ def test_keys_and_shapes_are_torchvisions(name: str) -> None:
     assert list(ours.state_dict()) == list(theirs.state_dict())
 
 
-@pytest.mark.parametrize("name", TORCHVISION)
+@pytest.mark.parametrize(
+    "name", parameters(TORCHVISION, quick=["resnet18", "resnet50", "resnext50_32x4d"])
+)
 def test_stages_and_logits_equal_torchvisions_and_timms(
     name: str, share_weights, relative_error
 ) -> None:

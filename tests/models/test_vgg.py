@@ -53,13 +53,11 @@ def test_parameters_and_multiply_adds(name, params, in_convolutions, multiply_ad
     ("name", "timms"),
     [
         ("vgg11", True),
-        ("vgg13", False),
-        ("vgg16", False),
-        ("vgg19", False),
-        ("vgg11_bn", False),
-        ("vgg13_bn", False),
+        *(
+            pytest.param(name, False, marks=pytest.mark.long)
+            for name in ("vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg19_bn")
+        ),
         ("vgg16_bn", True),
-        ("vgg19_bn", False),
     ],
 )
 def test_logits_and_stages_are_torchvisions_and_timms(name, timms, share_weights, relative_error):

@@ -171,7 +171,7 @@ def test_what_is_refused(net: convzoo.ResNet, tmp_path: Path) -> None:
             preset=convzoo.presets.MNIST,
         )  # fmt: skip
     (tmp_path / "folder").mkdir()
-    with pytest.raises(WeightsError, match="folder is a folder there"):
+    with pytest.raises(WeightsError, match="cannot be saved"):
         visualize.explore(net, x, tmp_path / "folder")
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 

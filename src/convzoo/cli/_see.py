@@ -35,7 +35,7 @@ def look(
     classes: int,
     as_json: bool,
 ) -> None:
-    """Write a page on which to look into MODEL while it sees each IMAGE, a file.
+    """Write a page that shows what MODEL sees in each IMAGE.
 
     One HTML file that opens in any browser, offline: click on a stage to see its maps, on a map to
     see what excites it, on a class to see where the network sees it. MODEL is a folder that

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from convzoo._build import BuildOptions
-from convzoo._checks import check_probability
+from convzoo._checks import check_counts, check_flags, check_probability
 from convzoo._classifier import Classifier
 from convzoo._construct import construct
 from convzoo._contract import Stage
@@ -97,6 +97,8 @@ class ZFNet(Classifier):
         inplace: bool = True,
     ) -> None:
         super().__init__()
+        check_counts(num_classes=num_classes, in_channels=in_channels)
+        check_flags(inplace=inplace)
         check_probability("dropout", dropout)
         stages: list[Stage] = []
         channels, reached = in_channels, 1

@@ -80,10 +80,13 @@ def trainings(name: str, sharded: bool) -> dict[str, dict[str, Any]]:
     found = {"lenet5": trained(lenet(), sharded=sharded, max_grad_norm=0.5)}
     if CASES == "few":
         return found
+    found["frozen"] = trained(frozen(), sharded=sharded, epochs=1)
+    found |= resumed(name, sharded)
+    if CASES == "quick":
+        return found
     found["accumulated"] = trained(
         lenet(), sharded=sharded, gradient_accumulation=2, optimizer="sgd"
     )
-    found["frozen"] = trained(frozen(), sharded=sharded, epochs=1)
     found["foreign"] = trained(foreign(), sharded=sharded)
     found["auxiliary heads"] = trained(
         googlenet(), sharded=sharded, epochs=1, batch_size=24, optimizer="sgd"
@@ -94,6 +97,12 @@ def trainings(name: str, sharded: bool) -> dict[str, dict[str, Any]]:
     torch.manual_seed(dist.get_rank() if dist.is_initialized() else 0)
     net.reset_parameters()  # otherwise on each rank
     found["unseeded"] = trained(net, sharded=sharded, epochs=1)
+    return found
+
+
+def resumed(name: str, sharded: bool) -> dict[str, dict[str, Any]]:
+    """A training in one go, and the same stopped after two of its epochs and gone on with."""
+    found = {}
     found["whole"] = trained(
         lenet(), sharded=sharded, epochs=3, checkpoint=FOLDER / f"{name}-whole"
     )
@@ -149,7 +158,7 @@ def main() -> None:
     several = dist.is_initialized() and dist.get_world_size() > 1
     if several:
         found["shares"] = trainings("shares", True)
-    if several and CASES == "all":
+    if several and CASES != "few":
         found["dropped"] = dropped()
         found["diverged"] = diverged()
         split = convzoo.alexnet_two_gpu(("meta", "meta"), num_classes=3, in_channels=1)
