@@ -58,7 +58,7 @@ def test_it_reads_nothing_and_leaves_no_trace() -> None:
     assert [module.training for module in net.modules()] == modes
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
-    assert "269,722 parameters, 40,551,040 multiply-adds an image" in text
+    assert "269,722 parameters, 40,551,040 multiply-adds and " in text
     assert len({line.find("Conv2d") for line in text.splitlines() if "Conv2d" in line}) == 1
 
 
@@ -105,3 +105,33 @@ def test_it_prints_as_markdown_and_html() -> None:
     shown = table._repr_html_()
     assert shown.count("<tr>") == 1 + len(table.layers)
     assert "<td>117,600</td>" in shown
+
+
+def test_what_no_layer_does_has_a_row() -> None:
+    table = convzoo.summary(convzoo.resnet18(device="meta"))
+    added = [layer for layer in table.layers if layer.kind == "add"]
+    assert [layer.name for layer in added] == [f"layer{i}.{j}" for i in range(1, 5) for j in (0, 1)]
+    assert added[0].output_shape == (1, 64, 56, 56)
+    assert added[0].receptive_field == 27  # 7 and 3 of the stem, then 3 and 3
+    rows = [layer.name for layer in table.layers]
+    place = table.layers.index(added[0])
+    assert rows[place - 1 : place + 2] == ["layer1.0.bn2", "layer1.0", "layer1.0.relu2"]
+    joined = convzoo.summary(convzoo.googlenet(device="meta")).layers
+    shapes = [layer.output_shape[1] for layer in joined if layer.kind == "concatenate"]
+    assert shapes == [256, 480, 512, 512, 512, 528, 832, 832, 1024]  # the paper's table 1
+
+
+def test_activations_are_counted_where_they_are_new() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(400, 5),
+    )
+    numbers = 2 * 4 * 10 * 10 + 5  # what ReLU overwrites and Flatten views takes nothing new
+    assert convzoo.summary(net, 12).activation_bytes == 4 * numbers
+    assert convzoo.summary(net.double(), 12).activation_bytes == 8 * numbers
+    net[2].inplace = False
+    assert convzoo.summary(net, 12).activation_bytes == 8 * (numbers + 400)
+    assert "activations an image" in str(convzoo.summary(net, 12))

@@ -8,16 +8,16 @@ from html import escape
 
 from torch import nn
 
-from convzoo._trace import Tracer, trace
+from convzoo._trace import Record, Tracer, trace
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a [Summary][convzoo.Summary].
+    """One layer of a [Summary][convzoo.Summary], or an operation between layers.
 
     Attributes:
-        name: The submodule's path.
-        kind: Its class.
+        name: The submodule's path; of an operation, that of the module it is done in.
+        kind: Its class; of an operation `"add"`, `"concatenate"`, `"max pool"`, `"average pool"`.
         output_shape: Shape of what it puts out, with a batch of one.
         parameters: Trainable and frozen parameters of its own.
         multiply_adds: Multiplications with their additions, of convolutions and linear layers.
@@ -46,6 +46,8 @@ class Summary:
         parameters: Parameters of the whole network.
         multiply_adds: Multiplications with their additions for one image, without biases,
             normalisation and pooling, as papers count them.
+        activation_bytes: Bytes that the outputs of all these take for one image, which training
+            keeps for the way back; what overwrites its input or only views it takes none.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Summary:
     layers: tuple[Layer, ...]
     parameters: int
     multiply_adds: int
+    activation_bytes: int
 
     def to_markdown(self) -> str:
         """The layers as a table in Markdown, totals below it.
@@ -78,7 +81,10 @@ class Summary:
         )
 
     def _totals(self) -> str:
-        return f"{self.parameters:,} parameters, {self.multiply_adds:,} multiply-adds an image"
+        return (
+            f"{self.parameters:,} parameters, {self.multiply_adds:,} multiply-adds and "
+            f"{self.activation_bytes / 2**20:,.1f} MiB of activations an image"
+        )
 
     def _cells(self) -> list[tuple[str, ...]]:
         """The table's text, the header first."""
@@ -156,22 +162,36 @@ def summary(net: nn.Module, input_size: int | tuple[int, int] | None = None) -> 
         layers=tuple(_layers(tracer)),
         parameters=sum(p.numel() for p in net.parameters()),
         multiply_adds=tracer.total,
+        activation_bytes=_activation_bytes(tracer),
     )
 
 
 def _layers(tracer: Tracer) -> Iterator[Layer]:
     for record in tracer.records:
-        own = sum(p.numel() for p in record.module.parameters(recurse=False))
-        leaf = not any(True for _ in record.module.children())
-        if record.output is None or not (leaf or own or record.multiply_adds):
+        module, node = record.module, record.node
+        own = 0 if module is None else sum(p.numel() for p in module.parameters(recurse=False))
+        if record.output is None or not (_is_leaf(record) or own or record.multiply_adds):
             continue
         field = tracer.field_of(record.output)
         yield Layer(
             name=record.name,
-            kind=type(record.module).__name__,
+            kind=node.operation if module is None and node is not None else type(module).__name__,
             output_shape=tuple(record.output.shape),
             parameters=own,
             multiply_adds=record.multiply_adds,
             receptive_field=None if field is None else max(axis.size for axis in field),
             stride=None if field is None else max(axis.stride for axis in field),
         )
+
+
+def _activation_bytes(tracer: Tracer) -> int:
+    made = {
+        id(record.output): record.output
+        for record in tracer.records
+        if record.output is not None and _is_leaf(record) and not record.output._is_view()
+    }
+    return sum(output.numel() * output.element_size() for output in made.values())
+
+
+def _is_leaf(record: Record) -> bool:
+    return record.module is None or not any(True for _ in record.module.children())

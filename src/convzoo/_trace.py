@@ -113,10 +113,10 @@ def _channels(net: nn.Module) -> int:
 
 @dataclass
 class Record:
-    """One run of a submodule."""
+    """One run of a submodule; or, without one, an operation between layers."""
 
     name: str
-    module: nn.Module
+    module: nn.Module | None
     output: Tensor | None = None
     multiply_adds: int = 0
     node: Node | None = None
@@ -234,6 +234,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if operation.endswith("pool") or (operation and len(made) > 1):
                 node = Node(self._stack[-1].name if self._stack else "", None, operation)
                 self.nodes.append(node)
+                self.records.append(Record(node.name, None, outputs[0], node=node))
             else:  # a view, a cut, a function: what it changes is not worth a layer
                 for output in outputs if inputs else ():
                     self._made_by[id(output)] = inputs[0]
