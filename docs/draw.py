@@ -93,6 +93,10 @@ def clothes(folder: Path) -> None:
     }
     sheet([[net.labels[said[i]] for i in chosen], *heats], x, list(heats.values()), net,
           OUT / "explanations.png")  # fmt: skip
+    pair = x[2:4]
+    visualize.draw_occlusion(
+        net, pair, visualize.occlusion(net, pair, window=8, stride=1), path=OUT / "occlusion.png"
+    )
     steps = [0, 1, 7, 13, 19]  # layers from the top, each convolution with its normalisation
     rows: dict[str, list[Tensor]] = {"grad_cam": [], "guided": []}
     for depth in steps:

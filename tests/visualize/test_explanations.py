@@ -258,6 +258,15 @@ def test_occlusion_finds_the_pixel_that_counts() -> None:
     for wrong in ({"window": 9}, {"window": 0}, {"window": 2, "stride": 3}):
         with pytest.raises(InputError, match=r"window|stride"):
             visualize.occlusion(Corner(), x, **wrong)
+    figure = visualize.draw_occlusion(Corner(), x / 3, found, labels=["seen", "unseen"])
+    image, probability, best, _bar = figure.axes
+    assert image.get_title() == "seen"
+    torch.testing.assert_close(
+        torch.from_numpy(probability.images[0].get_array().data), found.probability[0]
+    )
+    assert [entry.get_text() for entry in best.get_legend().get_texts()] == ["seen"]
+    with pytest.raises(InputError, match="found: expected what occlusion returns of these 2"):
+        visualize.draw_occlusion(Corner(), x.repeat(2, 1, 1, 1) / 3, found)
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from PIL import Image
@@ -143,6 +145,31 @@ def test_top_k_keeps_modes_and_shows_the_classes() -> None:
     said = convzoo.Predictor(net.eval(), top_k=3)(torch.zeros(1, 28, 28))
     texts = [text.get_text() for text in figure.axes[1].texts]
     assert [text.split("  ")[0] for text in texts] == [one.label for one in said]
+
+
+def test_embeddings_on_disk_are_those_in_memory(tmp_path: Path) -> None:
+    net = convzoo.lenet5()
+    x = torch.rand(7, 1, 28, 28)
+    path = tmp_path / "vectors.npy"
+    path.write_bytes(b"of before")
+    kept = visualize.embed(net, list(x), batch_size=3, path=path)
+    assert torch.equal(kept, visualize.embed(net, list(x), batch_size=3))
+    assert torch.equal(torch.from_numpy(numpy.load(path)), kept)
+    kept += 1  # the file stays as it is
+    assert not torch.equal(torch.from_numpy(numpy.load(path)), kept)
+    assert list(tmp_path.iterdir()) == [path]
+
+    def breaks_off() -> Iterator[Tensor]:
+        yield from x
+        raise RuntimeError("the reader broke off")
+
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError, match="broke off"):
+        visualize.embed(net, breaks_off(), batch_size=3, path=path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(InputError, match="path: .*cannot be written"):
+        visualize.embed(net, list(x), path=tmp_path / "no" / "folder.npy")
 
 
 def test_embeddings_are_what_reaches_the_head() -> None:

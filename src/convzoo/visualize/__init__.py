@@ -46,6 +46,7 @@ from convzoo.visualize._judged import Calibration, Judged, calibration, predicti
 from convzoo.visualize._judged_drawn import draw_calibration, draw_predictions, draw_top_k
 from convzoo.visualize._kernels import KernelName, kernel, text
 from convzoo.visualize._occlusion import Occlusion, occlusion
+from convzoo.visualize._occlusion_drawn import draw_occlusion
 from convzoo.visualize._patches_drawn import draw_patches
 from convzoo.visualize._pixels import ImageInput, pixels
 from convzoo.visualize._randomise import randomise
@@ -82,6 +83,7 @@ __all__ = [
     "draw_embedding",
     "draw_feature_maps",
     "draw_gradient_flow",
+    "draw_occlusion",
     "draw_patches",
     "draw_predictions",
     "draw_receptive_field",

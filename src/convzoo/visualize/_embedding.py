@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -17,6 +18,7 @@ from convzoo.visualize._drawing import Path, new_figure, save
 from convzoo.visualize._judged import batches
 from convzoo.visualize._pixels import pixels, prepare
 from convzoo.visualize._probe import looking
+from convzoo.visualize._vectors import Vectors, VectorsOnDisk
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +31,13 @@ Projection = Literal["pca", "tsne"]
 _MOST_THUMBNAILS = 1000
 
 
-def embed(net: nn.Module, data: Dataset[Any] | Iterable[Any], *, batch_size: int = 64) -> Tensor:
+def embed(
+    net: nn.Module,
+    data: Dataset[Any] | Iterable[Any],
+    *,
+    batch_size: int = 64,
+    path: str | os.PathLike[str] | None = None,
+) -> Tensor:
     """Images as the vectors that reach the network's last layer, as in AlexNet's figure 4.
 
     Args:
@@ -37,12 +45,16 @@ def embed(net: nn.Module, data: Dataset[Any] | Iterable[Any], *, batch_size: int
         data: A data set or an iterable of images, or of pairs (image, label), or a `DataLoader`;
             raw images go through the network's preset.
         batch_size: Images in one step.
+        path: A file, `.npy`, to which the vectors go as they come: for sets whose vectors memory
+            does not hold. What is there is replaced at the end. None keeps them in memory.
 
     Returns:
-        (N, D), float32, on the CPU.
+        (N, D), float32, on the CPU; with `path` mapped from the file, as `numpy.load(path,
+        mmap_mode="c")` maps it another time.
 
     Raises:
-        InputError: There are no images, or the head does not get one vector an image.
+        InputError: There are no images, the head does not get one vector an image, or the file
+            cannot be written.
 
     Examples:
         >>> import convzoo
@@ -52,8 +64,8 @@ def embed(net: nn.Module, data: Dataset[Any] | Iterable[Any], *, batch_size: int
         torch.Size([6, 64])
     """
     batch_size = check_count("batch_size", batch_size)
-    vectors: list[Tensor] = []
-    with looking(net, gradients=False) as core:
+    vectors = Vectors() if path is None else VectorsOnDisk(path)
+    with vectors, looking(net, gradients=False) as core:
         head = core.get_submodule(find_heads(core)[0])
         caught: list[Tensor] = []
 
@@ -65,20 +77,19 @@ def embed(net: nn.Module, data: Dataset[Any] | Iterable[Any], *, batch_size: int
             for items in batches(data, batch_size):
                 images = [i[0] if isinstance(i, (tuple, list)) else i for i in items]
                 core(prepare(core, images))
-                vectors.append(caught.pop().float().cpu())
+                found = caught.pop().float().cpu()
+                if found.ndim == 4 and found.shape[2:] == (1, 1):
+                    found = found.flatten(1)
+                if found.ndim != 2:
+                    raise InputError(
+                        "net: expected a head that gets one vector an image, it gets "
+                        f"{tuple(found.shape[1:])}"
+                    )
+                vectors.add(found)
                 caught.clear()
         finally:
             handle.remove()
-    if not vectors:
-        raise InputError("data: expected at least one image, got none")
-    found = torch.cat(vectors)
-    if found.ndim == 4 and found.shape[2:] == (1, 1):
-        found = found.flatten(1)
-    if found.ndim != 2:
-        raise InputError(
-            f"net: expected a head that gets one vector an image, it gets {tuple(found.shape[1:])}"
-        )
-    return found
+        return vectors.all()
 
 
 def nearest(
