@@ -168,7 +168,7 @@ def test_embeddings_on_disk_are_those_in_memory(tmp_path: Path) -> None:
         visualize.embed(net, breaks_off(), batch_size=3, path=path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(InputError, match="path: .*cannot be written"):
+    with pytest.raises(InputError, match=r"path: .*cannot be written"):
         visualize.embed(net, list(x), path=tmp_path / "no" / "folder.npy")
 
 
