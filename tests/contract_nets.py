@@ -128,16 +128,17 @@ def parameters(cases: Collection[object], quick: Collection[object]) -> list[obj
 # Every network, in `make test` one of each kind: for what depth and width do not touch.
 BY_KIND = parameters(EVERY, quick=KINDS)
 SHALLOW_VARIANTS = [case for case in VARIANTS if case.name in SHALLOW]
+# Of few parameters as well: those are quick to fill and to write.
+LIGHT = {*SHALLOW} - {"wide_resnet50_2", "alexnet", "zfnet"}
 # With real numbers, forward and backward: one of each class, and the variants of few layers.
 NUMBERS = parameters(
     [*plain(EVERY), *VARIANTS],
-    quick=[*plain(CLASSES), *(c for c in VARIANTS if c.name in VERY_SHALLOW)],
+    quick=[*plain({*CLASSES} & LIGHT), *(c for c in VARIANTS if c.name in VERY_SHALLOW)],
 )
 CASES = parameters([*plain(EVERY), *VARIANTS], quick=[*plain(KINDS), *SHALLOW_VARIANTS])
 # What depth alone makes slow: the two networks of a thousand layers and more.
 ALL_BUT_DEEPEST = parameters(EVERY, quick=NOT_THE_DEEPEST)
 # Of those that stand for a family, in `make test` the ones that are quick to fill and to write.
-LIGHT = {*SHALLOW} - {"wide_resnet50_2"}
 FIRSTS_TO_KEEP = parameters(FIRSTS, quick=LIGHT)
 
 

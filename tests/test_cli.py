@@ -147,7 +147,7 @@ def test_quiet_is_quiet_and_the_backbone_can_stay(
     assert "brings its own, got 'x'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.parametrize("after", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_ctrl_c_keeps_the_best_network(
     few_digits, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
@@ -379,7 +379,11 @@ def test_a_training_outlives_the_reader_of_its_log(
     [
         (">&-", {"HOME": ""}, "", "broken.jpg: not an image"),
         pytest.param(*("2>&-", {"PYTHONIOENCODING": "ascii"}, "a.png", ""), marks=pytest.mark.long),
-        ("", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, "a.png", "broken.jpg"),
+        pytest.param(
+            *("", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
+            *("a.png", "broken.jpg"),
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_closed_streams_and_poor_terminals(

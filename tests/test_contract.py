@@ -219,7 +219,7 @@ CUT = {
 }
 
 
-@pytest.mark.parametrize("name", ALL_BUT_DEEPEST)
+@pytest.mark.parametrize("name", BY_KIND)
 def test_children_without_the_last_two(name: str) -> None:
     net = build_meta(name).eval()
     kind = CUT[type(net).__name__]

@@ -25,6 +25,9 @@ PAGES_OF_TOOLS = {
     "lightning.md": "lightning",
     "skorch.md": "skorch",
     "trainer.md": "transformers",
+    "detection.md": "torchvision",
+    "retrieval.md": "torchvision",
+    "segmentation.md": "torchvision",
 }
 MODULES = sorted(m.name for m in pkgutil.walk_packages(convzoo.__path__, "convzoo."))
 
@@ -37,7 +40,13 @@ def _networks_of_pages_go_with_the_test() -> Iterator[None]:
     MODELS.update(before)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(p, id=p.name, marks=pytest.mark.long if p.name in PAGES_OF_TOOLS else ())
+        for p in PAGES
+    ],
+)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = page.read_text(encoding="utf-8")

@@ -53,6 +53,7 @@ def quick(images: Path, out: Path, *more: str) -> list[str | Path]:
     return ["finetune", images, "--out", out, *fixed, "--epochs", "1", "--workers", "0", *more]
 
 
+@pytest.mark.long
 def test_torchrun_says_and_writes_everything_once(images: Path, tmp_path: Path) -> None:
     ended = launch(TORCHRUN, *quick(images, tmp_path / "out", "--head-epochs", "1"))
     assert ended.returncode == 0, ended.stderr[-3000:]

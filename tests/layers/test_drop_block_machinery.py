@@ -151,7 +151,7 @@ def test_checkpointing_with_a_generator_is_refused_rather_than_wrong():
         (y * y).sum().backward()
 
 
-@BOTH_WAYS
+@pytest.mark.parametrize("per_channel", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_compiles_without_graph_breaks_and_once_for_a_whole_schedule(per_channel):
     layer = DropBlock2d(0.4, 3, per_channel=per_channel, calibrated=True)
     counter = CompileCounterWithBackend("aot_eager")

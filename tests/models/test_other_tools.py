@@ -75,7 +75,7 @@ def test_torchvisions_extractor_reads_every_stage(name: str, options: dict[str, 
     ("name", "options"),
     [
         ("cifar_resnet20", {"drop_block": 0.1}),
-        ("googlenet", {"stem": "small"}),
+        pytest.param("googlenet", {"stem": "small"}, marks=pytest.mark.long),
         ("lenet5", {"activation": "relu"}),
     ],
 )
