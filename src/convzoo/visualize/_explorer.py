@@ -12,7 +12,6 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -22,60 +21,18 @@ import torch
 from torch import Tensor, nn
 
 from convzoo._checks import check_count
-from convzoo._classifier import Classifier
 from convzoo.errors import InputError
 from convzoo.hub._replace import replace_files
 from convzoo.presets import Preset
 from convzoo.visualize._class_maps import grad_cam
-from convzoo.visualize._fields import receptive_field
+from convzoo.visualize._explored import Seen, look_inside
 from convzoo.visualize._pixels import ImageInput, pixels, prepare, preset_of
-from convzoo.visualize._probe import find_module, hooked, looking, run
+from convzoo.visualize._probe import looking, run
 
 _MOST_BYTES = 5_000_000
 # From everything to little, until the page is small enough: maps a stage, and whether the
 # convolutions' inputs are there, from which their sums are shown.
 _RICHNESS = ((32, True), (16, True), (8, True), (16, False), (8, False), (4, False))
-_MOST_STAGES = 12  # of a network that does not name its own
-
-
-@dataclass
-class _Convolution:
-    """The last convolution before a stage's map, if every map of the stage is one of its outputs.
-
-    Attributes:
-        path: Its path.
-        module: Itself.
-        inputs: What it got, (B, C, H, W).
-        output: Height and width of what it put out.
-        field: What one of its outputs sees, as the page holds it; None for the whole image.
-    """
-
-    path: str
-    module: nn.Conv2d
-    inputs: Tensor
-    output: tuple[int, int]
-    field: dict[str, list[int]] | None
-
-
-@dataclass
-class _Seen:
-    """A stage as the page shows it.
-
-    Attributes:
-        name: The stage's name.
-        path: Its module's path.
-        kind: Its module's class.
-        maps: What it put out, (B, C, h, w).
-        field: What one pixel of them sees, as the page holds it; None for the whole image.
-        convolution: What made the maps, if one convolution did.
-    """
-
-    name: str
-    path: str
-    kind: str
-    maps: Tensor
-    field: dict[str, list[int]] | None
-    convolution: _Convolution | None = None
 
 
 def explore(
@@ -131,7 +88,7 @@ def explore(
     with looking(net) as core:
         x = prepare(core, images, preset)
         called = _names(images, names, len(x))
-        shown = _look(core, x, stages)
+        shown = look_inside(core, x, stages)
         scores = _scores(core, x, shown, classes, _labels(core, labels))
         page: dict[str, Any] = {
             "title": _title(core, called),
@@ -182,96 +139,8 @@ def _about(core: nn.Module, x: Tensor) -> str:
     return f"{parameters:,} parameters, input {size}"
 
 
-def _look(core: nn.Module, x: Tensor, stages: Sequence[str] | None) -> list[_Seen]:
-    """Run the network once to learn its order, and once to keep what the page shows."""
-    paths = {module: path for path, module in core.named_modules() if path}
-    order: list[tuple[nn.Module, Any]] = []
-
-    def note(module: nn.Module, _inputs: object, output: object) -> None:
-        order.append((module, output.shape if isinstance(output, Tensor) else None))
-
-    with torch.no_grad(), hooked(dict.fromkeys(paths, note)):
-        run(core, x[:1])
-    shapes: dict[nn.Module, torch.Size] = {m: s for m, s in order if s is not None and len(s) == 4}
-    wanted = _wanted(core, list(shapes), shapes, stages)
-    seen: list[_Seen] = []
-    makers: dict[nn.Module, nn.Conv2d] = {}
-    for name, module in wanted.items():
-        if module not in shapes:
-            raise InputError(
-                f"stages: expected modules that put out maps (B, C, h, w), got {name!r}"
-            )
-        maker = _maker(module, [m for m, _ in order], shapes)
-        if maker is not None:
-            makers[module] = maker
-    outputs: dict[nn.Module, Tensor] = {}
-    inputs: dict[nn.Module, Tensor] = {}
-
-    def keep(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
-        outputs[module] = output.detach().clone()  # what comes next may overwrite it
-        if module in makers.values():
-            inputs[module] = given[0].detach().clone()
-
-    with torch.no_grad(), hooked(dict.fromkeys([*wanted.values(), *makers.values()], keep)):
-        run(core, x)
-    for name, module in wanted.items():
-        path = paths[module]
-        record = _Seen(name, path, type(module).__name__, outputs[module], _field(core, path, x))
-        if (conv := makers.get(module)) is not None:
-            path, (height, width) = paths[conv], outputs[conv].shape[2:]
-            record.convolution = _Convolution(
-                path, conv, inputs[conv], (height, width), _field(core, path, x)
-            )
-        seen.append(record)
-    return seen
-
-
-def _wanted(
-    core: nn.Module,
-    ran: Sequence[nn.Module],
-    shapes: Mapping[nn.Module, torch.Size],
-    stages: Sequence[str] | None,
-) -> dict[str, nn.Module]:
-    """The modules to show by name, in the order they run."""
-    if stages is not None:
-        if isinstance(stages, str) or not stages:
-            raise InputError(f"stages: expected names of stages, got {stages!r:.80}")
-        return {name: find_module(core, name) for name in stages}
-    paths = {module: path for path, module in core.named_modules()}
-    wide = [m for m in ran if shapes[m][-1] * shapes[m][-2] > 1]
-    convs = [m for m in wide if isinstance(m, nn.Conv2d)]
-    if isinstance(core, Classifier):
-        found: dict[nn.Module, str] = {m: paths[m] for m in convs[:1]}
-        found |= {m: s.name for s in core.stages if (m := core.get_submodule(s.module)) in shapes}
-        return {found[m]: m for m in ran if m in found}
-    children = [m for m in wide if "." not in paths[m]]
-    chosen = children if len(children) > 2 else convs
-    if not chosen:
-        raise InputError(
-            f"stages: none of the modules of {type(core).__name__} puts out maps (B, C, h, w) of "
-            "more than one pixel"
-        )
-    step = -(-len(chosen) // _MOST_STAGES)
-    return {paths[m]: m for m in chosen[::step]}
-
-
-def _maker(
-    stage: nn.Module, order: Sequence[nn.Module], shapes: Mapping[nn.Module, torch.Size]
-) -> nn.Conv2d | None:
-    """The convolution that ran last before a stage's end, if it has as many outputs."""
-    for module in reversed(order[: order.index(stage) + 1]):
-        if isinstance(module, nn.Conv2d):
-            plain = (
-                type(module) is nn.Conv2d
-                and module.padding_mode == "zeros"
-                and not isinstance(module.padding, str)
-            )
-            return module if plain and module.out_channels == shapes[stage][1] else None
-    return None
-
-
 def _scores(
-    core: nn.Module, x: Tensor, shown: Sequence[_Seen], classes: int, labels: Sequence[str]
+    core: nn.Module, x: Tensor, shown: Sequence[Seen], classes: int, labels: Sequence[str]
 ) -> dict[str, Any]:
     """The best classes of each image with their Grad-CAM, as the page holds them."""
     with torch.no_grad():
@@ -309,7 +178,7 @@ def _classes(core: nn.Module, x: Tensor) -> int:
         return run(core, x[:1]).shape[1]
 
 
-def _described(stage: _Seen) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _described(stage: Seen) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A stage as the page holds it, and its numbers for each image: one string a map."""
     maps = stage.maps
     strongest = maps.abs().amax((2, 3)).mean(0).argsort(descending=True)[: _RICHNESS[0][0]]
@@ -364,14 +233,6 @@ def _less(
 
 def _article(word: str) -> str:
     return "an" if word[0] in "AEIO" else "a"
-
-
-def _field(core: nn.Module, path: str, x: Tensor) -> dict[str, list[int]] | None:
-    try:
-        found = receptive_field(core, path, (x.shape[2], x.shape[3]))
-    except InputError:  # every output sees the whole image
-        return None
-    return {"size": [*found.size], "stride": [*found.stride], "start": [*found.start]}
 
 
 def _pack(numbers: Tensor) -> str:
