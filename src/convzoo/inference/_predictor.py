@@ -1,4 +1,4 @@
-"""From an image to the names of what is in it."""
+"""A network with its preset and labels, ready for images of any kind."""
 
 from __future__ import annotations
 
