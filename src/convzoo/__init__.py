@@ -165,7 +165,9 @@ if TYPE_CHECKING:
         verify as verify,
     )
     from convzoo.inference import (
+        Accelerated as Accelerated,
         Predictor as Predictor,
+        accelerate as accelerate,
     )
     from convzoo.labels import (
         map_labels as map_labels,
@@ -206,7 +208,7 @@ else:
     _names = {
         "convzoo._extractor": ["FeatureExtractor", "create_feature_extractor"],
         "convzoo.hub": ["fetch", "push", "save", "verify"],
-        "convzoo.inference": ["Predictor"],
+        "convzoo.inference": ["Accelerated", "Predictor", "accelerate"],
         "convzoo.labels": ["map_labels"],
         "convzoo._summary": ["Summary", "summary"],
         "convzoo.layers": [

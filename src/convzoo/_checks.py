@@ -116,6 +116,58 @@ def check_tensor(name: str, value: object) -> None:
         raise InputError(f"{name}: expected a tensor, got {value!r:.80}")
 
 
+def check_images(
+    x: Tensor, in_channels: int, min_size: int, max_size: int | None, name: str
+) -> None:
+    """Refuse what is no batch of images that a network takes; what `torch.fx` traces with passes.
+
+    Args:
+        x: What came.
+        in_channels: Channels that the network takes.
+        min_size: The smallest side in pixels that it takes.
+        max_size: The largest; None sets no limit.
+        name: The network's, for the message.
+
+    Raises:
+        InputError: It is none.
+    """
+    if isinstance(x, Proxy):  # torch.fx traces without shapes
+        return
+    check_tensor("x", x)
+    if x.ndim != 4:
+        raise InputError(
+            f"x: expected a batch of images (B, {in_channels}, H, W), "
+            f"got {x.ndim} dimensions, shape {tuple(x.shape)}"
+        )
+    if not x.is_floating_point():
+        raise InputError(
+            f"x: expected floating-point images, got {x.dtype}; a preset's transform scales "
+            "and normalises them: net.preset.eval()"
+        )
+    if x.shape[1] != in_channels and x.shape[3] == in_channels:
+        raise InputError(
+            f"x: expected (B, {in_channels}, H, W), got {tuple(x.shape)}, which looks "
+            "like channels last: x.permute(0, 3, 1, 2)"
+        )
+    if x.shape[1] != in_channels:
+        raise InputError(
+            f"x: expected {in_channels} channel(s), got {x.shape[1]} "
+            f"(shape {tuple(x.shape)}); build the network with in_channels={x.shape[1]}, "
+            "or convert the images with its preset"
+        )
+    height, width = x.shape[2], x.shape[3]
+    if height < min_size or width < min_size:
+        raise InputError(
+            f"x: {name} needs images of at least {min_size} x {min_size} "
+            f"pixels, got {height} x {width}"
+        )
+    if max_size is not None and (height > max_size or width > max_size):
+        raise InputError(
+            f"x: {name} needs images of at most {max_size} x {max_size} "
+            f"pixels, got {height} x {width}"
+        )
+
+
 def check_number(
     name: str, value: object, least: float = -math.inf, most: float = math.inf
 ) -> float:

@@ -21,9 +21,9 @@ from convzoo._checkpointing import run_in_parts
 from convzoo._checks import (
     LARGEST,
     check_count,
+    check_images,
     check_labels,
     check_probability,
-    check_tensor,
 )
 from convzoo._heads import head_width, new_head, no_head
 from convzoo.errors import InputError, UnknownNameError
@@ -302,41 +302,7 @@ class Contract(nn.Module, ABC):
 
     def _check_input(self, x: Tensor) -> None:
         """Refuse what the first convolution would answer with a riddle."""
-        if isinstance(x, Proxy):  # torch.fx traces without shapes
-            return
-        check_tensor("x", x)
-        if x.ndim != 4:
-            raise InputError(
-                f"x: expected a batch of images (B, {self.in_channels}, H, W), "
-                f"got {x.ndim} dimensions, shape {tuple(x.shape)}"
-            )
-        if not x.is_floating_point():
-            raise InputError(
-                f"x: expected floating-point images, got {x.dtype}; a preset's transform scales "
-                "and normalises them: net.preset.eval()"
-            )
-        if x.shape[1] != self.in_channels and x.shape[3] == self.in_channels:
-            raise InputError(
-                f"x: expected (B, {self.in_channels}, H, W), got {tuple(x.shape)}, which looks "
-                "like channels last: x.permute(0, 3, 1, 2)"
-            )
-        if x.shape[1] != self.in_channels:
-            raise InputError(
-                f"x: expected {self.in_channels} channel(s), got {x.shape[1]} "
-                f"(shape {tuple(x.shape)}); build the network with in_channels={x.shape[1]}, "
-                "or convert the images with its preset"
-            )
-        height, width = x.shape[2], x.shape[3]
-        if height < self.min_size or width < self.min_size:
-            raise InputError(
-                f"x: {self._name()} needs images of at least {self.min_size} x {self.min_size} "
-                f"pixels, got {height} x {width}"
-            )
-        if self.max_size is not None and (height > self.max_size or width > self.max_size):
-            raise InputError(
-                f"x: {self._name()} needs images of at most {self.max_size} x {self.max_size} "
-                f"pixels, got {height} x {width}"
-            )
+        check_images(x, self.in_channels, self.min_size, self.max_size, self._name())
 
     def _name(self) -> str:
         return self.architecture or type(self).__name__

@@ -1,0 +1,57 @@
+"""Which of several ways to run a network is the quickest, found in a given time."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from convzoo.inference._engines._job import Run
+
+_FAR_BEHIND: Final = 1.25
+"""Who takes this many times the leader's time is not run again."""
+
+
+def race(runs: Mapping[str, Run], x: Tensor, budget: float) -> dict[str, float]:
+    """Median seconds a call of each, taken in turns: all suffer alike from what else runs.
+
+    Args:
+        runs: What to run, by name; each has run before.
+        x: The input.
+        budget: Seconds for all calls together; each is called once in any case.
+
+    Returns:
+        Name -> seconds.
+    """
+    until = time.perf_counter() + budget
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    field = list(runs)
+    while field:
+        for name in list(field):
+            if samples[name] and time.perf_counter() + samples[name][-1] > until:
+                field.remove(name)
+            else:
+                samples[name].append(seconds(lambda name=name: runs[name](x)))  # type: ignore[misc]
+        best = min(min(taken) for taken in samples.values())
+        field = [name for name in field if min(samples[name]) < _FAR_BEHIND * best]
+        if len(field) == 1 and len(samples) > 1:
+            break
+    return {name: statistics.median(taken) for name, taken in samples.items()}
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """What a call takes, what it starts on a card included."""
+    _finish()
+    started = time.perf_counter()
+    call()
+    _finish()
+    return time.perf_counter() - started
+
+
+def _finish() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
