@@ -175,7 +175,7 @@ def summed(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         (PAIRS, {"lr": -1.0}, "lr: expected a finite number of at least 0, got -1.0"),
         (PAIRS, {"warmup": 1.0}, r"warmup: expected a share of the steps in \[0, 1\), got 1.0"),
         (PAIRS, {"label_smoothing": 1.0}, "label_smoothing"),
-        (PAIRS, {"mixed_precision": "bf8"}, "expected 'no', 'bf16' or 'fp16', got 'bf8'"),
+        (PAIRS, {"mixed_precision": "bf8"}, "expected 'no', 'bf16', 'fp16' or 'auto', got 'bf8'"),
         (PAIRS, {"early_stopping": EarlyStopping(1)}, "early_stopping: needs a validation set"),
         (PAIRS, {"resume": True}, "resume: needs a checkpoint folder"),
         (PAIRS, {"gradient_accumulation": 3}, "batch_size: expected a multiple of 3"),

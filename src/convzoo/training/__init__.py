@@ -17,8 +17,10 @@ from convzoo.training._records import (
     EpochRecord,
     Evaluation,
     History,
+    StepRecord,
     StopReason,
 )
+from convzoo.training._speed import NoCompilerError, tune_allocator
 
 __all__ = [
     "ClassResult",
@@ -34,13 +36,16 @@ __all__ = [
     "MissingExtraError",
     "MixedPrecision",
     "Monitor",
+    "NoCompilerError",
     "OptimizerName",
     "ProcessLostError",
     "Schedule",
+    "StepRecord",
     "StopReason",
     "TrainingDivergedError",
     "TrainingInterrupted",
     "evaluate",
     "fit",
     "leave",
+    "tune_allocator",
 ]

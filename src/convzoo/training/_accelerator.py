@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Literal
@@ -12,8 +14,13 @@ import torch
 
 from convzoo.errors import ConvzooError, InputError
 
-MixedPrecision = Literal["no", "bf16", "fp16"]
-"""Number format of the forward pass; the weights stay as they are."""
+MixedPrecision = Literal["no", "bf16", "fp16", "auto"]
+"""Number format of the forward pass; the weights stay as they are.
+
+`"auto"` is bf16 where the processor or GPU computes in it, else full precision.
+"""
+
+log: Final = logging.getLogger("convzoo")
 
 _USE_FSDP: Final = "ACCELERATE_USE_FSDP"  # set by `accelerate launch --use_fsdp`
 
@@ -40,7 +47,6 @@ def accelerator(
     *,
     cpu: bool = False,
     mixed_precision: MixedPrecision | None = None,
-    gradient_accumulation: int = 1,
 ) -> Iterator[Any]:
     """An Accelerator for the length of a `with` block.
 
@@ -50,12 +56,20 @@ def accelerator(
     require_train_extra()
     from accelerate import Accelerator, DataLoaderConfiguration
     from accelerate.state import AcceleratorState, GradientState
-    from accelerate.utils import GradientAccumulationPlugin
 
-    if mixed_precision not in (None, "no", "bf16", "fp16"):
+    if mixed_precision not in (None, "no", "bf16", "fp16", "auto"):
         raise InputError(
-            f"mixed_precision: expected 'no', 'bf16' or 'fp16', got {mixed_precision!r}"
+            f"mixed_precision: expected 'no', 'bf16', 'fp16' or 'auto', got {mixed_precision!r:.80}"
         )
+    if mixed_precision == "auto":
+        on_cpu = cpu or not torch.accelerator.is_available()
+        native = computes_bf16("cpu" if on_cpu else _accelerator_type())
+        mixed_precision = "bf16" if native else "no"
+        if not native:
+            log.info(
+                "mixed_precision: full precision, since this %s does not compute in bf16",
+                "processor" if on_cpu else "GPU",
+            )
     ours = not AcceleratorState._shared_state
     try:
         with _launch_settings_hidden(_USE_FSDP):
@@ -65,9 +79,6 @@ def accelerator(
                 # A batch is cut up among the processes, so that its size, and with it the course
                 # of training, is the same for any number of them.
                 dataloader_config=DataLoaderConfiguration(split_batches=True),
-                gradient_accumulation_plugin=GradientAccumulationPlugin(
-                    num_steps=gradient_accumulation, sync_with_dataloader=False
-                ),
                 step_scheduler_with_optimizer=False,
                 rng_types=[],
             )
@@ -85,6 +96,28 @@ def accelerator(
             GradientState._reset_state()
             # The process group of a distributed run outlives the call: the next one uses it.
             AcceleratorState._reset_state(reset_partial_state=made.num_processes == 1)
+
+
+def computes_bf16(device: str) -> bool:
+    """Whether a kind of device has instructions for bf16; elsewhere it is slower than fp32.
+
+    Args:
+        device: `"cpu"`, `"cuda"`, ...
+    """
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device != "cpu":
+        return False  # nothing is known of it
+    told = getattr(torch.cpu, "get_capabilities", None)
+    if told is None:  # before torch 2.10
+        return bool(torch.cpu._is_avx512_bf16_supported())
+    found = told()
+    return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
+
+def _accelerator_type() -> str:
+    found = torch.accelerator.current_accelerator()
+    return "cpu" if found is None else found.type
 
 
 def sharding_asked_for(wanted: bool | None) -> bool:
@@ -130,18 +163,29 @@ def _launch_settings_hidden(name: str) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's and Python's generators, and put them back as they were afterwards."""
+    """Seed torch's, Python's and NumPy's generators, and put them back as they were afterwards."""
     devices = [device] if device.type == "cuda" else []
-    state = random.getstate()
+    state, numpy = random.getstate(), _numpy()
+    numpy_state = None if numpy is None else numpy.random.get_state()
     with torch.random.fork_rng(devices):
         seed_all(seed)
         try:
             yield
         finally:
             random.setstate(state)
+            if numpy is not None:
+                numpy.random.set_state(numpy_state)
 
 
 def seed_all(seed: int) -> None:
     """Seed what transforms, dropout and the loader's workers draw from."""
     torch.manual_seed(seed)
     random.seed(seed)
+    numpy = _numpy()
+    if numpy is not None:
+        numpy.random.seed(seed % 2**32)
+
+
+def _numpy() -> Any:
+    """NumPy, where somebody uses it."""
+    return sys.modules.get("numpy")

@@ -3,22 +3,54 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from convzoo._checks import check_count
-from convzoo.datasets import LabelledImages
 from convzoo.datasets._prepared import Prepared
 from convzoo.errors import InputError
+from convzoo.training._accelerator import seed_all
+
+Batch = tuple[Tensor, Tensor]
+"""Images (B, C, H, W) and targets (B,)."""
 
 
-class EpochSampler(Sampler[int]):
-    """A fresh random order every epoch, cut to whole steps.
+def seed_of(*parts: object) -> int:
+    """A seed for what these name; neighbours get unrelated ones."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1  # torch takes 63 bits
+
+
+class Steps(Protocol):
+    """What the steps of a training learn from, epoch by epoch.
+
+    Attributes:
+        per_epoch: Steps an epoch.
+    """
+
+    per_epoch: int
+
+    def epoch(self, epoch: int, done: int) -> Iterator[list[Batch]]:
+        """The batches of each step of this epoch, from 1, after the first `done` steps."""
+        ...
+
+    def images(self, epoch: int, step: int) -> list[int] | None:
+        """Places in the data set of what this step, from 1, learned from; None if not known."""
+        ...
+
+
+class Share(list[int]):
+    """Which images a process reads for a step, and the seed of what is drawn for them."""
+
+    seed: int = 0
+
+
+class StepSampler(Sampler[Share]):
+    """A fresh random order every epoch, cut to whole steps, and this process's share of each.
 
     The order depends on the seed and the epoch alone, so that it is the same for any number of
     processes and after a resumption. The images that do not fill a last step are left out of that
@@ -27,29 +59,141 @@ class EpochSampler(Sampler[int]):
 
     Args:
         size: Images in the data set.
-        batch_size: Images a step.
+        batch_size: Images a step, over all processes; a multiple of their number.
         seed: Of the order.
+        rank: Which process this is, from 0.
+        processes: How many there are.
     """
 
-    def __init__(self, size: int, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, size: int, batch_size: int, seed: int, *, rank: int = 0, processes: int = 1
+    ) -> None:
         self.size = size
+        self.batch_size = batch_size
         self.steps = size // batch_size
-        self.used = self.steps * batch_size
         self.seed = seed
-        self.epoch = 0
+        self.rank = rank
+        self.share = batch_size // processes
+        self.epoch = 1
+        self.done = 0
 
     def __len__(self) -> int:
-        return self.used
+        return self.steps - self.done
 
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        yield from torch.randperm(self.size, generator=generator)[: self.used].tolist()
+    def order(self, epoch: int) -> list[int]:
+        """Places of the images in the order of this epoch."""
+        generator = torch.Generator().manual_seed(self.seed + epoch)
+        used = self.steps * self.batch_size
+        places: list[int] = torch.randperm(self.size, generator=generator)[:used].tolist()
+        return places
 
-    # Not called set_epoch: Accelerate would call it with a count of its own, which knows nothing
-    # of the epochs before a resumption.
-    def start_epoch(self, epoch: int) -> None:
-        """Draw the order of this epoch from now on."""
-        self.epoch = epoch
+    def __iter__(self) -> Iterator[Share]:
+        order = self.order(self.epoch)
+        for step in range(self.done, self.steps):
+            first = step * self.batch_size + self.rank * self.share
+            share = Share(order[first : first + self.share])
+            share.seed = seed_of("images", self.seed, self.epoch, step, self.rank)
+            yield share
+
+
+class Seeded(Dataset[Any]):
+    """Reads each share of a batch from its own seed, in whichever process.
+
+    What augmentation draws then depends on the step alone: not on the number of workers, nor on
+    where a training was interrupted.
+
+    Args:
+        data: What is read.
+    """
+
+    def __init__(self, data: Prepared) -> None:
+        self.data = data
+
+    def __getitems__(self, share: Share) -> list[Any]:
+        seed_all(share.seed)
+        return [self.data[place] for place in share]
+
+
+class OwnSteps:
+    """Steps drawn from a data set.
+
+    Args:
+        data: The data set.
+        sampler: Which of its images make which step.
+        num_workers: Processes that read them.
+        pin_memory: Whether the batches go to a GPU.
+    """
+
+    def __init__(
+        self, data: Prepared, sampler: StepSampler, *, num_workers: int, pin_memory: bool
+    ) -> None:
+        self.sampler = sampler
+        self.per_epoch: int = sampler.steps
+        self.loader = DataLoader(
+            Seeded(data), batch_sampler=sampler, num_workers=num_workers, pin_memory=pin_memory
+        )
+
+    def epoch(self, epoch: int, done: int) -> Iterator[list[Batch]]:
+        self.sampler.epoch, self.sampler.done = epoch, done
+        return ([(images, targets)] for images, targets in self.loader)
+
+    def images(self, epoch: int, step: int) -> list[int] | None:
+        size = self.sampler.batch_size
+        return self.sampler.order(epoch)[(step - 1) * size : step * size]
+
+
+class LoaderSteps:
+    """Steps of a user's own DataLoader, which draws the order by torch's generator.
+
+    After a resumption the batches of the steps that are done are read again and dropped: who knows
+    what the next ones depend on.
+
+    Args:
+        loader: The DataLoader, as Accelerate has prepared it.
+        batches: How many it has.
+        parts: Its batches that make a step; the last step of an epoch may have fewer.
+        seed: Of what is drawn.
+        rank: Which process this is, from 0.
+    """
+
+    def __init__(self, loader: Any, batches: int, parts: int, seed: int, rank: int) -> None:
+        self.loader = loader
+        self.parts = parts
+        self.seed = seed
+        self.rank = rank
+        self.per_epoch: int = -(-batches // parts)
+
+    def epoch(self, epoch: int, done: int) -> Iterator[list[Batch]]:
+        def seed(step: int) -> None:
+            seed_all(seed_of("images", self.seed, epoch, step, self.rank))
+
+        seed(0)
+        step, batches = 0, []
+        for images, targets in self.loader:
+            batches.append((images, targets))
+            if len(batches) < self.parts:
+                continue
+            step += 1
+            if step > done:
+                yield batches
+            batches = []
+            seed(step)
+        if batches:
+            yield batches
+
+    def images(self, epoch: int, step: int) -> list[int] | None:  # noqa: ARG002
+        return None
+
+
+def batches_of(loader: DataLoader[Any], name: str) -> int:
+    """How many batches a DataLoader has; `name` is the argument it came by."""
+    try:
+        return len(loader)
+    except TypeError as error:
+        raise InputError(
+            f"{name}: expected a DataLoader that knows how many batches it has, over a data "
+            "set with __len__"
+        ) from error
 
 
 def number_of_classes(net: nn.Module) -> int | None:
@@ -58,80 +202,18 @@ def number_of_classes(net: nn.Module) -> int | None:
     return number if isinstance(number, int) and number > 0 else None
 
 
-def fingerprint(data: object) -> str | None:
-    """A hash of a data set's labels and images: of files the names and sizes.
-
-    The folder that holds all files may move.
-
-    Args:
-        data: The data set.
-
-    Returns:
-        The hash; None for data sets of others, of whose files nothing is known.
-    """
-    if not isinstance(data, LabelledImages):
-        return None
-    known = hashlib.sha256(repr(data.targets).encode())
-    if isinstance(data.images, Tensor):
-        known.update(data.images.numpy().tobytes())
-        return known.hexdigest()
-    root = os.path.commonpath([path.parent for path in data.images])
-    for path in data.images:
-        entry = f"{os.path.relpath(path, root)}\0{path.stat().st_size}\0"
-        known.update(entry.encode("utf-8", "surrogateescape"))
-    return known.hexdigest()
-
-
-class LoaderEpochs:
-    """In place of an `EpochSampler` where the user's DataLoader draws the order.
-
-    Args:
-        loader: The DataLoader.
-        name: The argument it came by.
-        parts: Its batches that make a step.
-    """
-
-    def __init__(self, loader: DataLoader[Any], name: str, parts: int) -> None:
-        try:
-            batches = len(loader)
-        except TypeError as error:
-            raise InputError(
-                f"{name}: expected a DataLoader that knows how many batches it has, over a data "
-                "set with __len__"
-            ) from error
-        self.steps = -(-batches // parts)
-
-    def start_epoch(self, epoch: int) -> None:
-        """Nothing: `fit` seeds torch's generator, by which the DataLoader draws."""
-
-
 def eval_loader(
     data: Prepared, *, batch_size: int, num_workers: int, processes: int
 ) -> DataLoader[Any]:
     """Batches in order, the last one as small as it comes; or those of the user's own loader."""
     if data.loader is not None:
-        return _shared_out(data.loader, processes)
+        return shared_out(data.loader, processes)
     size = -(-min(batch_size, len(data)) // processes) * processes
     num_workers = check_count("num_workers", num_workers, least=0)
     return DataLoader(data, batch_size=size, num_workers=num_workers)
 
 
-def train_loader(
-    data: Prepared,
-    sampler: EpochSampler | LoaderEpochs,
-    *,
-    batch_size: int,
-    num_workers: int,
-    processes: int,
-) -> DataLoader[Any]:
-    """Shuffled batches of one size; or those of the user's own loader."""
-    if data.loader is not None:
-        return _shared_out(data.loader, processes)
-    order = sampler if isinstance(sampler, EpochSampler) else None
-    return DataLoader(data, batch_size=batch_size, sampler=order, num_workers=num_workers)
-
-
-def _shared_out(loader: DataLoader[Any], processes: int) -> DataLoader[Any]:
+def shared_out(loader: DataLoader[Any], processes: int) -> DataLoader[Any]:
     """The user's own loader, if each of its batches can be cut evenly among the processes."""
     if processes > 1 and (loader.batch_size is None or loader.batch_size % processes):
         raise InputError(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import timedelta
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from convzoo.datasets._prepared import (
     usual_transform,
 )
 from convzoo.errors import InputError, UnknownNameError
-from convzoo.layers import DropBlock1d, DropBlock2d, DropBlock3d, DropBlockSchedule
 from convzoo.training._accelerator import (
     MixedPrecision,
     accelerator,
@@ -34,17 +33,21 @@ from convzoo.training._accelerator import (
     seeded,
     sharded_wanted,
 )
+from convzoo.training._aid import Aid, DropBlockAid, ScheduleAid
 from convzoo.training._data import (
-    EpochSampler,
-    LoaderEpochs,
+    LoaderSteps,
+    OwnSteps,
+    Steps,
+    StepSampler,
+    batches_of,
     eval_loader,
-    fingerprint,
     number_of_classes,
-    train_loader,
+    shared_out,
 )
 from convzoo.training._early_stopping import EarlyStopping
 from convzoo.training._evaluate import unwrap
 from convzoo.training._loop import Monitor, Run
+from convzoo.training._progress import Progress
 from convzoo.training._recipe import (
     CrossEntropy,
     Loss,
@@ -53,8 +56,11 @@ from convzoo.training._recipe import (
     make_optimizer,
     make_schedule,
 )
-from convzoo.training._records import EpochRecord, History
+from convzoo.training._records import EpochRecord, History, StepRecord
 from convzoo.training._replica import Replica, ShardedReplica
+from convzoo.training._settings import settings_of
+from convzoo.training._speed import compiled, layout
+from convzoo.training._step import Stepper
 from convzoo.training._sync_batch_norm import synchronised_batch_norm
 
 
@@ -79,8 +85,11 @@ def fit(
     monitor: Monitor = "accuracy",
     early_stopping: EarlyStopping | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int | timedelta | None = timedelta(minutes=10),
     resume: bool = False,
     mixed_precision: MixedPrecision | None = None,
+    channels_last: bool | None = None,
+    compile: bool = False,  # noqa: A002 # torch's word for it
     gradient_accumulation: int = 1,
     max_grad_norm: float | None = None,
     sharded: bool | None = None,
@@ -88,7 +97,8 @@ def fit(
     seed: int = 0,
     num_workers: int = 0,
     cpu: bool = False,
-    progress: bool = False,
+    progress: bool | None = None,
+    on_step: Callable[[StepRecord], None] | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
 ) -> History:
     """Train a network in place; with a validation set, keep its best epoch.
@@ -136,12 +146,20 @@ def fit(
         early_stopping: Ends training when the monitored figure no longer improves; needs `val`.
         checkpoint: A folder. Every best network goes to its subfolder `best`, as
             [save][convzoo.save] writes it, and the state after each epoch to `last.pt`.
+        checkpoint_every: How often the state is written within an epoch as well: after so many
+            steps, or after so much time; None does not.
         resume: Go on from the checkpoint's `last.pt`, if it is there; the outcome is that of a run
             never interrupted.
-        mixed_precision: `"bf16"` or `"fp16"` for the forward pass; None takes what
-            `accelerate launch` was told, else full precision.
+        mixed_precision: `"bf16"` or `"fp16"` for the forward pass, `"auto"` for bf16 where the
+            processor or GPU computes in it; None takes what `accelerate launch` was told, else full
+            precision.
+        channels_last: Whether weights and images lie in memory channels last while it trains; None
+            chooses what is faster.
+        compile: Whether to compile the network with `torch.compile`, which takes a minute at the
+            first step and needs a C++ compiler, or on a GPU Triton.
         gradient_accumulation: Parts in which a step's batch goes through the network one after
-            the other, to save memory. Batch normalisation sees the parts.
+            the other, to save memory. Batch normalisation sees the parts. Where the memory of one
+            process does not suffice, the parts are halved by themselves, which the log says.
         max_grad_norm: Scales the gradient down to this norm, above 0, where it is larger.
         sharded: Whether several processes share out weights, gradients and optimizer state, stage
             by stage (PyTorch's FSDP2), instead of each holding all of them; None does what
@@ -151,8 +169,10 @@ def fit(
         seed: Of order, augmentation and dropout.
         num_workers: Processes that read and prepare images; 0 does it in this one.
         cpu: Whether to stay on the CPU where there is a GPU.
-        progress: Whether to show progress bars.
-        on_epoch: Called after every epoch, in every process.
+        progress: Whether to show bars and print a line an epoch; None does at a terminal and in a
+            notebook.
+        on_step: Called after every step, in every process.
+        on_epoch: Called after every epoch, in every process; no line is printed then.
 
     Returns:
         What happened, epoch by epoch.
@@ -178,7 +198,9 @@ def fit(
         (1, 1, 'finished')
     """
     check_network(net)
-    check_flags(resume=resume, sync_batch_norm=sync_batch_norm, cpu=cpu, progress=progress)
+    check_flags(resume=resume, compile=compile, sync_batch_norm=sync_batch_norm, cpu=cpu)
+    if progress is not None:
+        check_flags(progress=progress)
     epochs = check_count("epochs", epochs)
     batch_size = check_count("batch_size", batch_size)
     gradient_accumulation = check_count("gradient_accumulation", gradient_accumulation)
@@ -201,6 +223,9 @@ def fit(
             f"max_grad_norm: expected a number above 0, or None for no limit, got {max_grad_norm!r}"
         )
     num_workers = check_count("num_workers", num_workers, least=0)
+    if channels_last is not None:
+        check_flags(channels_last=channels_last)
+    checkpoint_every = _often("checkpoint_every", checkpoint_every)
     # What torch's generators take, with room for the number of the epoch.
     seed = check_count("seed", seed, least=-(2**63), most=2**63 - 1)
     require_train_extra()
@@ -217,55 +242,69 @@ def fit(
         raise InputError("label_smoothing: belongs to the usual loss, got a loss function as well")
 
     with ExitStack() as stack:
-        acc = stack.enter_context(
-            accelerator(
-                cpu=cpu,
-                mixed_precision=mixed_precision,
-                gradient_accumulation=gradient_accumulation,
-            )
-        )
-        sampler: EpochSampler | LoaderEpochs
-        if train_data.loader is not None:
-            sampler = LoaderEpochs(train_data.loader, "train", gradient_accumulation)
-        else:
-            images = len(train_data)
-            batch_size = _batch_size(batch_size, images, gradient_accumulation, acc.num_processes)
-            sampler = EpochSampler(images, batch_size, seed)
-        if acc.num_processes > 1 and len(getattr(net, "hf_device_map", ())) > 1:
+        acc = stack.enter_context(accelerator(cpu=cpu, mixed_precision=mixed_precision))
+        processes, rank = acc.num_processes, acc.process_index
+        if processes > 1 and len(getattr(net, "hf_device_map", ())) > 1:
             raise InputError(
                 "net: it lies on several devices, which one process trains; this job has "
-                f"{acc.num_processes} processes"
+                f"{processes} processes"
+            )
+        steps: Steps
+        if train_data.loader is not None:
+            batches = batches_of(train_data.loader, "train")
+            loader = acc.prepare_data_loader(shared_out(train_data.loader, processes))
+            steps = LoaderSteps(loader, batches, gradient_accumulation, seed, rank)
+        else:
+            images = len(train_data)
+            batch_size = _batch_size(batch_size, images, gradient_accumulation, processes)
+            steps = OwnSteps(
+                train_data,
+                StepSampler(images, batch_size, seed, rank=rank, processes=processes),
+                num_workers=num_workers,
+                pin_memory=acc.device.type == "cuda",
             )
         sharded = sharded_wanted(sharded, acc, optimizer)
         if sync_batch_norm:
-            stack.enter_context(synchronised_batch_norm(net, acc.device, acc.num_processes))
+            stack.enter_context(synchronised_batch_norm(net, acc.device, processes))
         if isinstance(net, Classifier):  # and its file will say so
             net.provenance = {**net.provenance, "trained": True}
-        replica = ShardedReplica(net, acc.device, acc.num_processes) if sharded else Replica(net)
-        made = make_optimizer(
-            replica.trained, optimizer, lr=lr, head_lr=head_lr, weight_decay=weight_decay
+        replica = ShardedReplica(net, acc.device, processes) if sharded else Replica(net)
+        in_layout = stack.enter_context(
+            layout(replica.trained, channels_last, acc.device, sharded=sharded)
         )
-        scheduler = make_schedule(made, schedule, steps=epochs * sampler.steps, warmup=warmup)
+        made = make_optimizer(
+            replica.trained,
+            optimizer,
+            lr=lr,
+            head_lr=head_lr,
+            weight_decay=weight_decay,
+            fused=not sharded and acc.device.type in ("cpu", "cuda"),
+        )
+        all_steps = epochs * steps.per_epoch
+        aids: list[Aid] = [
+            ScheduleAid(make_schedule(made, schedule, steps=all_steps, warmup=warmup))
+        ]
+        if DropBlockAid.applies(replica.trained):
+            aids.append(DropBlockAid(replica.trained, all_steps))
         forward = vars(replica.trained).get("forward")
         # With evaluation_mode Accelerate leaves DistributedDataParallel out.
         model = acc.prepare_model(replica.trained, evaluation_mode=sharded)
-        prepared_optimizer, loader = acc.prepare(
-            made,
-            train_loader(
-                train_data,
-                sampler,
-                batch_size=batch_size // gradient_accumulation,
-                num_workers=num_workers,
-                processes=acc.num_processes,
-            ),
-        )
-        run = Run(
+        stepper = Stepper(
             acc=acc,
             replica=replica,
             model=model,
-            optimizer=prepared_optimizer,
-            scheduler=scheduler,
-            loader=loader,
+            forward=compiled(model) if compile else model,
+            optimizer=acc.prepare_optimizer(made),
+            loss=loss,
+            aids=aids,
+            max_grad_norm=max_grad_norm,
+            channels_last=in_layout,
+            parts=1 if train_data.loader is not None else gradient_accumulation,
+        )
+        run = Run(
+            stepper=stepper,
+            steps=steps,
+            train=train,
             val_loader=None
             if val_data is None
             else acc.prepare_data_loader(
@@ -273,25 +312,24 @@ def fit(
                     val_data,
                     batch_size=2 * batch_size,
                     num_workers=num_workers,
-                    processes=acc.num_processes,
+                    processes=processes,
                 )
             ),
-            sampler=sampler,
-            loss=loss,
             epochs=epochs,
             seed=seed,
             monitor=monitor,
             early_stopping=early_stopping,
             checkpoint=None if checkpoint is None else Path(checkpoint),
-            max_grad_norm=max_grad_norm,
-            drop_block=_drop_block_schedule(replica.trained, epochs * sampler.steps),
-            progress=progress,
+            checkpoint_every=checkpoint_every,
+            progress=Progress(progress, main=acc.is_main_process),
+            on_step=on_step,
             on_epoch=on_epoch,
             settings={}
             if checkpoint is None
-            else _settings(
+            else settings_of(
                 net,
                 made,
+                aids,
                 train=train,
                 val=val,
                 loss=loss,
@@ -314,48 +352,16 @@ def fit(
             net.eval()
 
 
-def _settings(
-    net: nn.Module,
-    optimizer: Optimizer,
-    *,
-    train: ImageData | DataLoader[Any],
-    val: ImageData | DataLoader[Any] | None,
-    loss: Loss,
-    **given: object,
-) -> dict[str, object]:
-    """What has to be the same for a run to go on as if never interrupted, as JSON has it.
-
-    Who computes it, how many share it and in which precision may change.
-    """
-    loss_name = str(getattr(loss, "__qualname__", None) or type(loss).__qualname__)
-    groups = optimizer.param_groups
-    parts: dict[str, object] = {
-        f"files of {name}": fingerprint(data) for name, data in (("train", train), ("val", val))
-    }
-    settings = {
-        "network": getattr(net, "architecture", None) or type(net).__qualname__,
-        "options": dict(getattr(net, "options", {})),
-        "tensors": {key: list(value.shape) for key, value in net.state_dict().items()},
-        "trained parameters": [n for n, p in net.named_parameters() if p.requires_grad],
-        "classes": getattr(train, "classes", None) or getattr(net, "labels", None),
-        "images": len(train),
-        **parts,
-        "optimizer": type(optimizer).__qualname__,
-        "lr": [group.get("max_lr", group.get("initial_lr", group["lr"])) for group in groups],
-        "weight_decay": [group.get("weight_decay") for group in groups],
-        "loss": loss_name,
-        "aux_weight": getattr(loss, "aux_weight", None),
-        **given,
-    }
-    as_json: dict[str, object] = json.loads(json.dumps(settings, default=str))
-    return as_json
-
-
-def _drop_block_schedule(net: nn.Module, steps: int) -> DropBlockSchedule | None:
-    blocks = (DropBlock1d, DropBlock2d, DropBlock3d)
-    return (
-        DropBlockSchedule(net, steps) if any(isinstance(m, blocks) for m in net.modules()) else None
-    )
+def _often(name: str, every: object) -> int | timedelta | None:
+    """How often something is done: after so many steps, so much time, or not at all."""
+    if every is None or (isinstance(every, timedelta) and every > timedelta()):
+        return every
+    if isinstance(every, timedelta):
+        raise InputError(f"{name}: expected a time above 0, got {every}")
+    try:
+        return check_count(name, every)
+    except InputError as error:
+        raise InputError(f"{error}; a time is a datetime.timedelta, and None is never") from None
 
 
 def _batch_size(wanted: int, images: int, parts: int, processes: int) -> int:

@@ -4,33 +4,44 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
+from torch import Tensor
 
 from convzoo.errors import CheckpointError, ConvzooError
-from convzoo.layers import DropBlockSchedule
 from convzoo.training import _checkpoint
 from convzoo.training._accelerator import seed_all
-from convzoo.training._data import EpochSampler, LoaderEpochs
+from convzoo.training._data import Steps, seed_of
 from convzoo.training._early_stopping import EarlyStopping
-from convzoo.training._evaluate import main_scores, progress_bar, score
+from convzoo.training._evaluate import score
 from convzoo.training._processes import lost_processes_told
-from convzoo.training._recipe import Loss
-from convzoo.training._records import EpochRecord, Evaluation, History, StopReason
-from convzoo.training._replica import Replica
+from convzoo.training._progress import Progress
+from convzoo.training._records import EpochRecord, Evaluation, History, StepRecord, StopReason
+from convzoo.training._step import LOOK, NotFiniteError, Stepper, Sums
 
 Monitor = Literal["accuracy", "loss"]
 """What of the validation chooses the best epoch."""
 
 
 class TrainingDivergedError(ConvzooError, RuntimeError):
-    """The training loss became NaN or infinite."""
+    """The training loss became NaN or infinite.
+
+    Attributes:
+        epoch: In which epoch, from 1.
+        step: At which of its steps, from 1.
+        images: Places in the training set of what that step learned from; empty where a DataLoader
+            drew them.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    images: tuple[int, ...] = ()
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -49,31 +60,34 @@ class TrainingInterrupted(KeyboardInterrupt):
 class Run:
     """One call of `fit`, set up."""
 
-    acc: Any
-    replica: Replica
-    model: nn.Module
-    optimizer: Any
-    scheduler: LRScheduler
-    loader: Any
+    stepper: Stepper
+    steps: Steps
+    train: object
     val_loader: Any
-    sampler: EpochSampler | LoaderEpochs
-    loss: Loss
     epochs: int
     seed: int
     monitor: Monitor
     early_stopping: EarlyStopping | None
     checkpoint: Path | None
-    max_grad_norm: float | None
-    drop_block: DropBlockSchedule | None
-    progress: bool
+    checkpoint_every: int | timedelta | None
+    progress: Progress
+    on_step: Callable[[StepRecord], None] | None
     on_epoch: Callable[[EpochRecord], None] | None
     settings: dict[str, object]
 
     records: list[EpochRecord] = field(default_factory=list)
+    done: int = 0  # steps of the current epoch
+    seconds: float = 0.0  # of the current epoch, before a resumption
     best_epoch: int | None = None
     best_key: tuple[float, float] = (-math.inf, -math.inf)
     best_weights: dict[str, Tensor] | None = None
     stopped: StopReason = "finished"
+
+    def __post_init__(self) -> None:
+        self.acc = self.stepper.acc
+        self.replica = self.stepper.replica
+        self.aids = self.stepper.aids
+        self.saved_at = time.monotonic()
 
     def __call__(self, *, resume: bool) -> History:
         if self.early_stopping is not None:
@@ -88,9 +102,9 @@ class Run:
             self.stopped = "interrupted"
             self._restore_best()
             raise TrainingInterrupted(self._history()) from None
-        except TrainingDivergedError:
+        except NotFiniteError as error:
             self._restore_best()
-            raise
+            raise self._diverged(error) from None
         self._restore_best()
         return self._history()
 
@@ -98,18 +112,13 @@ class Run:
         return History(tuple(self.records), self.best_epoch, self.stopped)
 
     def _epoch(self, epoch: int) -> None:
-        began = time.perf_counter()
-        # Every epoch starts from a seed of its own, so that a resumed run draws what the
-        # uninterrupted one would have drawn. The ranks augment differently.
-        seed_all(((self.seed << 24) + (epoch << 8) + self.acc.process_index) % 2**63)
-        self.sampler.start_epoch(epoch)
-        train_loss, train_accuracy, lr = self._train(epoch)
-        self.replica.pull()
-        result = None
-        if self.val_loader is not None:
-            result = score(
-                self.acc, self.model, self.val_loader, labels=None, progress=self.progress
-            )
+        began = time.perf_counter() - self.seconds
+        lr = self._train(epoch, began)
+        train_loss, train_accuracy = self.stepper.counted()
+        # What an evaluation draws of its generators is no part of the training.
+        seed_all(seed_of("evaluation", self.seed, epoch, self.acc.process_index))
+        results = self._evaluate(epoch)
+        result = results[-1] if results else None
         record = EpochRecord(
             epoch=epoch,
             train_loss=train_loss,
@@ -120,103 +129,150 @@ class Run:
             seconds=time.perf_counter() - began,
         )
         self.records.append(record)
-        if result is not None:
-            self._judge(epoch, result)
+        if self.early_stopping is not None and results:
+            best = max(self._key(one)[0] for one in results)
+            if self.early_stopping.step(best):
+                self.stopped = "early"
+        for aid in self.aids:
+            aid.end_epoch(record)
+        self.done, self.seconds, self.stepper.sums = 0, 0.0, Sums()
         self._save()
-        if self.on_epoch is not None:
+        if self.on_epoch is None:
+            self.progress.line(str(record))
+        else:
             self.on_epoch(record)
 
-    def _train(self, epoch: int) -> tuple[float, float | None, float]:
-        """One pass over the training images: mean loss, accuracy, last learning rate."""
-        from torchmetrics import MeanMetric
-        from torchmetrics.classification import MulticlassAccuracy
+    def _train(self, epoch: int, began: float) -> float:
+        """One pass over the training images, or the rest of one; the last learning rate."""
+        stepper, per_epoch = self.stepper, self.steps.per_epoch
+        optimizer = stepper.optimizer
+        stepper.model.train()
+        for aid in self.aids:
+            aid.start_epoch(epoch)
+        lr = optimizer.param_groups[0]["lr"]
+        batches = self.steps.epoch(epoch, self.done)
+        title = f"epoch {epoch}/{self.epochs}"
+        for batch in self.progress.bar(batches, title, done=self.done, total=per_epoch):
+            step = (epoch - 1) * per_epoch + self.done + 1
+            # Every step starts from a seed of its own, so that a resumed run draws what the
+            # uninterrupted one would have drawn. The ranks augment and drop differently.
+            seed_all(seed_of("network", self.seed, step, self.acc.process_index))
+            lr = optimizer.param_groups[0]["lr"]
+            loss, _ = stepper(step, batch)
+            self.done += 1
+            if self._due(step):
+                stepper.look()
+                self.seconds = time.perf_counter() - began
+                self._save()
+            if self.on_step is not None:
+                self.on_step(StepRecord(step, epoch, loss, lr))
+        return float(lr)
 
-        acc = self.acc
-        mean_loss = MeanMetric().to(acc.device)
-        accuracy: MulticlassAccuracy | None = None
-        lr = 0.0
-        self.model.train()
-        bar = progress_bar(
-            self.loader,
-            f"epoch {epoch}/{self.epochs}",
-            shown=self.progress and acc.is_main_process,
-        )
-        for images, targets in bar:
-            with acc.accumulate(self.model):
-                self.replica.sync_gradients(acc.sync_gradients)
-                output = self.model(images)
-                # A network over several devices may end on another than the images came by.
-                targets = targets.to(main_scores(output).device)
-                loss = self.loss(output, targets)
-                # Of all processes: they have to give up together, or some would wait for others.
-                value = float(acc.reduce(loss.detach().to(acc.device), reduction="mean"))
-                if not math.isfinite(value):
-                    raise TrainingDivergedError(
-                        f"the training loss became {value} in epoch {epoch}; "
-                        "try a lower learning rate, or max_grad_norm"
-                    )
-                acc.backward(loss)
-                if self.max_grad_norm is not None and acc.sync_gradients:
-                    acc.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
-                lr = self.optimizer.param_groups[0]["lr"]
-                self.optimizer.step()
-                self.optimizer.zero_grad()
-            if acc.sync_gradients and not acc.optimizer_step_was_skipped:
-                self.scheduler.step()
-                if self.drop_block is not None:
-                    self.drop_block.step()
-            mean_loss.update(loss.detach())
-            if targets.ndim == 1 and not targets.is_floating_point():
-                scores = main_scores(output).detach()
-                if accuracy is None:
-                    accuracy = MulticlassAccuracy(
-                        scores.shape[1], average="micro", validate_args=False
-                    ).to(acc.device)
-                scores, targets = scores.to(acc.device), targets.to(acc.device)
-                accuracy.update(scores.argmax(dim=1), targets)
-        return (
-            float(mean_loss.compute()),
-            None if accuracy is None else float(accuracy.compute()),
-            lr,
-        )
+    def _evaluate(self, epoch: int) -> list[Evaluation]:
+        """Scores of the weights that the aids offer, and last of those that train."""
+        offered = (aid.averaged() for aid in self.aids)
+        weights: list[AbstractContextManager[None]] = [one for one in offered if one is not None]
+        weights.append(nullcontext())
+        results = []
+        for context in weights:
+            with context:
+                self.replica.pull()
+                if self.val_loader is None:
+                    continue
+                result = score(
+                    self.acc,
+                    self.stepper.model,
+                    self.val_loader,
+                    labels=None,
+                    progress=self.progress.bars,
+                )
+                results.append(result)
+                self._judge(epoch, result)
+        return results
+
+    def _key(self, result: Evaluation) -> tuple[float, float]:
+        """What has to be higher for a result to be better."""
+        loss = -result.loss if math.isfinite(result.loss) else -math.inf
+        return (result.top1, loss) if self.monitor == "accuracy" else (loss, result.top1)
 
     def _judge(self, epoch: int, result: Evaluation) -> None:
-        """Keep the weights if they are the best so far; see whether to stop."""
-        loss = -result.loss if math.isfinite(result.loss) else -math.inf
-        key = (result.top1, loss) if self.monitor == "accuracy" else (loss, result.top1)
-        if self.best_weights is None or key > self.best_key:
-            self.best_epoch, self.best_key = epoch, key
-            self.best_weights = {
-                name: value.detach().to("cpu", copy=True)
-                for name, value in self.replica.net.state_dict().items()
-            }
-            if self.checkpoint is not None and self.acc.is_main_process:
-                _checkpoint.save_best(self.replica.net, self.checkpoint)
-        if self.early_stopping is not None and self.early_stopping.step(key[0]):
-            self.stopped = "early"
+        """Keep the weights if they are the best so far."""
+        key = self._key(result)
+        if self.best_weights is not None and key <= self.best_key:
+            return
+        self.best_epoch, self.best_key = epoch, key
+        self.best_weights = {
+            name: value.detach().to("cpu", copy=True)
+            for name, value in self.replica.net.state_dict().items()
+        }
+        if self.checkpoint is not None and self.acc.is_main_process:
+            _checkpoint.save_best(self.replica.net, self.checkpoint)
 
     def _restore_best(self) -> None:
         if self.best_weights is not None:
             self.replica.net.load_state_dict(self.best_weights)
 
+    def _diverged(self, error: NotFiniteError) -> TrainingDivergedError:
+        epoch, step = divmod(error.step - 1, self.steps.per_epoch)
+        epoch, step = epoch + 1, step + 1
+        images = self.steps.images(epoch, step)
+        text = (
+            f"the training loss became {error.value} in epoch {epoch}, step {step} of "
+            f"{self.steps.per_epoch}"
+        )
+        if images is not None:
+            text += f", on the images {_listed(self.train, images)}"
+        told = TrainingDivergedError(f"{text}; try a lower learning rate, or max_grad_norm")
+        told.epoch, told.step, told.images = epoch, step, tuple(images or ())
+        return told
+
+    def _due(self, step: int) -> bool:
+        """Whether the state is to be written after this step; all processes say the same."""
+        every = self.checkpoint_every
+        if self.checkpoint is None or every is None:
+            return False
+        if isinstance(every, int):
+            return step % every == 0
+        due = time.monotonic() - self.saved_at >= every.total_seconds()
+        if self.acc.num_processes == 1:
+            return due
+        if step % LOOK:  # asking the others takes time
+            return False
+        asked = torch.tensor([float(due)], device=self.acc.device)
+        return bool(self.acc.reduce(asked, reduction="sum").item())
+
     def _save(self) -> None:
+        self.saved_at = time.monotonic()
         if self.checkpoint is None:
             return
-        optimizer = self.replica.optimizer_state(self.optimizer)
+        if self.done:
+            self.replica.pull()
+        optimizer = self.replica.optimizer_state(self.stepper.optimizer)
+        sums = self.stepper.sums
+        correct = sums.correct
+        if correct is not None:
+            correct = self.acc.reduce(correct.to(self.acc.device), reduction="sum")
+        # All processes have to ask: an aid may keep shares.
+        aids = {aid.name: aid.state_dict() for aid in self.aids}
         if self.acc.is_main_process:
             scaler = self.acc.scaler
             _checkpoint.save_last(
                 {
                     "settings": self.settings,
                     "history": self._history().to_dict(),
+                    "done": self.done,
+                    "seconds": self.seconds,
+                    "sums": {
+                        **asdict(sums),
+                        "correct": None if correct is None else int(correct),
+                        "scored": sums.scored * self.acc.num_processes,
+                    },
+                    "parts": self.stepper.parts,
                     "best_key": list(self.best_key),
                     "best": self.best_weights,
                     "net": self.replica.net.state_dict(),
                     "optimizer": optimizer,
-                    "scheduler": _plain(self.scheduler.state_dict()),
-                    "drop_block": None
-                    if self.drop_block is None
-                    else dict(self.drop_block.state_dict()),
+                    "aids": aids,
                     "scaler": None if scaler is None else scaler.state_dict(),
                     "early_stopping": None
                     if self.early_stopping is None
@@ -235,9 +291,10 @@ class Run:
         except CheckpointError as error:  # raised when the others have been told
             refused = error
         done = -1 if refused else 0 if state is None else len(state["history"]["epochs"])
-        found = self.acc.gather(torch.tensor([done], device=self.acc.device)).tolist()
-        if len(set(found)) > 1:
-            epochs = ", ".join("of another run" if n < 0 else str(n) for n in found)
+        inside = 0 if state is None else state["done"]
+        found = self.acc.gather(torch.tensor([[done, inside]], device=self.acc.device)).tolist()
+        if any(one != found[0] for one in found):
+            epochs = ", ".join("of another run" if n < 0 else str(n) for n, _ in found)
             raise CheckpointError(
                 f"{self.checkpoint}: the processes found states of different epochs, [{epochs}]; "
                 "the folder has to be on a disk that all of them share"
@@ -253,20 +310,31 @@ class Run:
         self.best_weights = state["best"]
         self.replica.net.load_state_dict(state["net"])
         self.replica.push()
-        self.replica.load_optimizer_state(self.optimizer, state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        if self.drop_block is not None and state["drop_block"] is not None:
-            self.drop_block.load_state_dict(state["drop_block"])
+        stepper = self.stepper
+        self.replica.load_optimizer_state(stepper.optimizer, state["optimizer"])
+        self.done, self.seconds = state["done"], state["seconds"]
+        stepper.parts = max(stepper.parts, state["parts"])
+        stepper.sums = sums = Sums(**state["sums"])
+        if sums.correct is not None:  # of all processes: the first one has them
+            first = self.acc.is_main_process
+            sums.scored = sums.scored if first else 0
+            sums.correct = torch.tensor(state["sums"]["correct"] if first else 0)
+            sums.correct = sums.correct.to(self.acc.device)
+        for aid in self.aids:
+            aid.load_state_dict(state["aids"][aid.name])
         if self.acc.scaler is not None and state["scaler"]:
             self.acc.scaler.load_state_dict(state["scaler"])
         if self.early_stopping is not None and state["early_stopping"] is not None:
             self.early_stopping.load_state_dict(state["early_stopping"])
 
 
-def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    """A scheduler's state without what it does not need: its functions, which do not unpickle."""
-    return {
-        name: value
-        for name, value in state.items()
-        if isinstance(value, (int, float, str, bool, list, type(None))) and name != "lr_lambdas"
-    }
+def _listed(data: object, places: Sequence[int], most: int = 8) -> str:
+    """Places in a data set, with the paths of the files where it knows them."""
+    known = getattr(data, "images", None) or getattr(data, "samples", None)
+    listed = []
+    for place in places[:most]:
+        entry = known[place] if isinstance(known, (list, tuple)) else None
+        path = entry[0] if isinstance(entry, tuple) else entry
+        listed.append(f"{place} ({path})" if isinstance(path, (str, Path)) else str(place))
+    more = len(places) - most
+    return ", ".join(listed) + (f" and {more} more" if more > 0 else "")

@@ -42,8 +42,12 @@ def make_optimizer(
     lr: float | None,
     head_lr: float | None,
     weight_decay: float | None,
+    fused: bool = False,
 ) -> Optimizer:
-    """The optimizer that was named, over what trains; or the one that was given."""
+    """The optimizer that was named, over what trains; or the one that was given.
+
+    With `fused` one kernel steps all weights, where torch has one for the optimizer.
+    """
     if isinstance(optimizer, Optimizer):
         for name, value in (("lr", lr), ("head_lr", head_lr), ("weight_decay", weight_decay)):
             if value is not None:
@@ -77,6 +81,8 @@ def make_optimizer(
             {"params": [p for p in trainable if p.ndim > 1], "weight_decay": decay},
             {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
         ]
+    if fused and optimizer != "rmsprop":  # of which torch has none
+        return make(groups, lr, fused=True)
     return make(groups, lr)
 
 

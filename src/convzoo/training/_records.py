@@ -11,11 +11,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import Tensor
+
 from convzoo._checks import check_path
 from convzoo.errors import InputError
 
 StopReason = Literal["finished", "early", "interrupted"]
 """Why training ended: all epochs done, early stopping, or Ctrl-C."""
+
+
+@dataclass(frozen=True, eq=False)
+class StepRecord:
+    """One step of training, as `on_step` gets it.
+
+    Attributes:
+        step: Its number, from 1 over all epochs.
+        epoch: The epoch it belongs to, from 1.
+        loss: Mean loss of this process's images, a scalar on the device. To read it
+            (`float(record.loss)`) waits for a GPU; every so many steps is enough.
+        lr: Learning rate of the first parameter group at this step.
+    """
+
+    step: int
+    epoch: int
+    loss: Tensor
+    lr: float
 
 
 @dataclass(frozen=True)
