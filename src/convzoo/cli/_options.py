@@ -9,7 +9,7 @@ from typing import Literal
 Augment = Literal["preset", "none", "digit", "small", "photo", "randaugment", "trivialaugment"]
 Optimizer = Literal["adamw", "adam", "sgd", "rmsprop"]
 Schedule = Literal["one_cycle", "cosine", "constant"]
-MixedPrecision = Literal["no", "bf16", "fp16"]
+MixedPrecision = Literal["no", "bf16", "fp16", "auto"]
 
 
 @dataclass(frozen=True)

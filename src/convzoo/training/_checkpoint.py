@@ -17,6 +17,9 @@ from convzoo.errors import CheckpointError
 
 LAST: Final = "last.pt"
 BEST: Final = "best"
+_FORM: Final = 2
+"""Of the state; counted up when what it holds changes."""
+
 _HASH_SIZE: Final = hashlib.sha256().digest_size
 
 
@@ -37,7 +40,7 @@ def save_last(state: dict[str, Any], folder: Path) -> None:
     """Write what `load_last` reads to `folder/last.pt`, whole or not at all."""
     # Through memory, because torch.save reports a full disk as an error of its own zip writer.
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save({"form": _FORM, **state}, buffer)
     # torch reads a zip file without its checksums. A hash of everything goes to its end, into the
     # comment that the format has room for; the last two bytes say how long the comment is.
     content = buffer.getvalue()[:-2] + _HASH_SIZE.to_bytes(2, "little")
@@ -74,6 +77,11 @@ def load_last(folder: Path, settings: dict[str, object]) -> dict[str, Any] | Non
     state: dict[str, Any] = torch.load(
         io.BytesIO(content + digest), map_location="cpu", weights_only=True
     )
+    if state.get("form") != _FORM:
+        raise CheckpointError(
+            f"{path}: written by another version of convzoo; finish the training with that one, or "
+            "leave out resume to start from the beginning"
+        )
     saved: dict[str, object] = state["settings"]
     differing = [
         _difference(name, saved.get(name), value)

@@ -198,6 +198,8 @@ def unwrap(acc: Any, model: nn.Module, forward: object) -> None:
     # an attribute too, which would hide the class's method.
     if forward is None:
         vars(net).pop("forward", None)
+    # By this the next Accelerator would leave the network on its device and in its precision.
+    vars(net).pop("_is_accelerate_prepared", None)
 
 
 def progress_bar(

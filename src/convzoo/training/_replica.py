@@ -47,8 +47,12 @@ class Replica:
         return optimizer.state_dict()
 
     def load_optimizer_state(self, optimizer: Optimizer, state: dict[str, Any]) -> None:
-        """Put a state back."""
+        """Put a state back, laid out in memory as the weights are: fused steps need that."""
         optimizer.load_state_dict(state)
+        for weight, kept in _bare(optimizer).state.items():
+            for name, value in kept.items():
+                if isinstance(value, torch.Tensor) and value.shape == weight.shape:
+                    kept[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 class ShardedReplica(Replica):
