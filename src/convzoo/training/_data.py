@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -75,8 +76,11 @@ def fingerprint(data: object) -> str | None:
     if isinstance(data.images, Tensor):
         known.update(data.images.numpy().tobytes())
         return known.hexdigest()
-    root = os.path.commonpath([path.parent for path in data.images])
-    for path in data.images:
+    paths = [image for image in data.images if isinstance(image, Path)]
+    if len(paths) < len(data.images):
+        return None
+    root = os.path.commonpath([path.parent for path in paths])
+    for path in paths:
         entry = f"{os.path.relpath(path, root)}\0{path.stat().st_size}\0"
         known.update(entry.encode("utf-8", "surrogateescape"))
     return known.hexdigest()
