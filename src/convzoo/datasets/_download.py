@@ -13,7 +13,6 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from convzoo.errors import DataError
 
@@ -70,7 +69,8 @@ def download(urls: Sequence[str], md5: str, place: Path, *, most: int, progress:
             try:
                 _from_mirror(url, md5, part, most, progress)
             except _RefusedError as error:
-                troubles.append(f"{urlsplit(url).netloc or url}: {error}")
+                host = url.split("/")[2] if url.startswith("http") and url.count("/") > 1 else url
+                troubles.append(f"{host}: {error}")
             else:
                 part.replace(place)
                 return
@@ -114,7 +114,7 @@ def _go_on(url: str, part: Path, most: int, progress: bool) -> None:
     headers = {"User-Agent": "convzoo", "Accept-Encoding": "identity"}
     if begin:
         headers["Range"] = f"bytes={begin}-"
-    with _opened(urllib.request.Request(url, headers=headers), part) as response:
+    with _opened(url, headers, part) as response:
         if response.status != 206 or not _continues(response, begin):
             begin = 0  # the server sends it all again
         length = response.length
@@ -138,8 +138,9 @@ def _go_on(url: str, part: Path, most: int, progress: bool) -> None:
 
 
 @contextlib.contextmanager
-def _opened(request: urllib.request.Request, part: Path) -> Iterator[http.client.HTTPResponse]:
+def _opened(url: str, headers: dict[str, str], part: Path) -> Iterator[http.client.HTTPResponse]:
     try:
+        request = urllib.request.Request(url, headers=headers)
         response = urllib.request.urlopen(request, timeout=_SILENCE)
     except urllib.error.HTTPError as error:
         error.close()

@@ -25,6 +25,9 @@ FILES: Final = (
 """Images and labels to train on, images and labels to test on."""
 
 
+_MOST: Final = 1 << 36  # more than any memory holds, less than read() takes
+
+
 class Idx(NamedTuple):
     """What an IDX file holds.
 
@@ -67,6 +70,8 @@ def _read(path: Path, stream: BinaryIO) -> Idx:
         raise DataError(f"{path}: the IDX file is cut off")
     shape = struct.unpack(f">{magic[3]}I", sizes)
     count = math.prod(shape)
+    if count > _MOST:
+        raise DataError(f"{path}: the IDX file says that it holds {count:,} values")
     values = bytearray(stream.read(count + 1))
     if len(values) != count:
         held = f"{len(values):,}" if len(values) < count else "more"
