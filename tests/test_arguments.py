@@ -62,6 +62,8 @@ CALLS: dict[str, Callable[[], dict[str, object]]] = {
     "class_names": lambda: {"root": "photos"},
     "create_feature_extractor": lambda: {"net": small()},
     "create_model": lambda: {"name": "lenet5"},
+    "datasets.fetch": lambda: {"name": "digits"},
+    "datasets.load": lambda: {"name": "digits"},
     "digits": dict,
     "evaluate": lambda: {"net": tiny(), "data": pairs(), "cpu": True},
     "fetch": lambda: {"names": "lenet5.fashion_mnist"},
@@ -172,6 +174,7 @@ METHODS: dict[str, Callable[[], tuple[object, dict[str, object]]]] = {
     "History.from_dict": lambda: (training.History, {"fields": history().to_dict()}),
     "History.load": lambda: (training.History, {"path": saved_history()}),
     "History.save": lambda: (history(), {"path": "history.json"}),
+    "LabelledImages.numbered_as": lambda: (labelled(), {"classes": "ab"}),
     "LabelledImages.split": lambda: (labelled(), {"seed": 1}),
     "LabelledImages.subset": lambda: (labelled(), {"indices": [0]}),
     "LeNet1998.reset_head": lambda: (convzoo.lenet5_1998(), {"num_classes": 2}),
@@ -203,8 +206,9 @@ NOT_CALLED = {
     *("loss_with_aux", "push"),
 }
 MODULES = (presets, layers, datasets, training, transfer, convzoo)
+TWICE = ("fetch", "load")  # of data sets and of weights
 FUNCTIONS = {
-    name
+    f"datasets.{name}" if module is datasets and name in TWICE else name
     for module in MODULES
     for name in module.__all__
     if inspect.isfunction(getattr(module, name)) and name not in {*MODELS, *NOT_CALLED}
@@ -255,7 +259,9 @@ def parameters(call: Callable[..., object]) -> dict[str, str]:
     ],
 )
 def test_nonsense_is_named(name: str) -> None:
-    call = next(getattr(module, name) for module in MODULES if hasattr(module, name))
+    modules = (datasets,) if name.startswith("datasets.") else (convzoo, *MODULES)
+    word = name.rpartition(".")[2]
+    call = next(getattr(module, word) for module in modules if hasattr(module, word))
 
     def make() -> tuple[Callable[..., object], dict[str, object]]:
         return call, CALLS[name]()  # one that is missing has to be added

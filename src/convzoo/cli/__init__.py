@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import click
 
-from convzoo.cli._catalogue import fetch, info, models, push, verify
+from convzoo.cli._catalogue import info, models, push, verify
 from convzoo.cli._errors import status_of
+from convzoo.cli._fetch import fetch
 from convzoo.cli._finetune import finetune
 from convzoo.cli._see import draw, filters, look
 from convzoo.cli._use import evaluate, predict

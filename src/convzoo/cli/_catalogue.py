@@ -108,25 +108,6 @@ def _weights_row(weights: dict[str, Any]) -> tuple[str, ...]:
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True)
-@JSON
-def fetch(names: tuple[str, ...], as_json: bool) -> None:
-    """Download weights into the cache and check them.
-
-    NAMES are names of the catalogue such as resnet50.a1_in1k, patterns of them such as 'resnet*',
-    or hf-hub:owner/name.
-    """
-    from convzoo import hub
-
-    entries = hub.fetch(names)
-    if as_json:
-        print_json([_entry(entry) for entry in entries])
-        return
-    for entry in entries:
-        echo(f"{entry.name}: {entry.status}, {entry.path}")
-
-
-@click.command()
 @click.argument("names", nargs=-1)
 @JSON
 def verify(names: tuple[str, ...], as_json: bool) -> None:
@@ -139,7 +120,7 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
 
     entries = hub.verify(names)
     if as_json:
-        print_json([_entry(entry) for entry in entries])
+        print_json([as_row(entry) for entry in entries])
     else:
         for entry in entries:
             echo(f"{entry.name}: {entry.status}")
@@ -148,7 +129,8 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
         raise click.ClickException(f"not as published: {', '.join(bad)}")
 
 
-def _entry(entry: CachedWeights) -> dict[str, str | None]:
+def as_row(entry: CachedWeights) -> dict[str, str | None]:
+    """A file of weights, as JSON has it."""
     path = None if entry.path is None else str(entry.path)
     return {**entry._asdict(), "path": path}
 

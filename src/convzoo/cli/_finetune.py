@@ -17,12 +17,14 @@ from convzoo.cli._use import CPU, ON_ERROR
 @click.option(
     "--model",
     help="A network's name, see `convzoo models`; or a folder that finetune wrote, or "
-    "hf-hub:owner/name, to go on from.  [default: resnet18; for the digits cifar_resnet20]",
+    "hf-hub:owner/name, to go on from.  [default: resnet18; for the digits, mnist, fashion_mnist, "
+    "cifar10 and cifar100 cifar_resnet20]",
 )
 @click.option(
     "--weights",
     help="What to start from: a tag of the catalogue, a folder, a file, hf-hub:owner/name, or "
-    "'none' for fresh weights.  [default: the model's most accurate with a free licence]",
+    "'none' for fresh weights.  [default: the model's most accurate with a free licence; none for "
+    "cifar10 and cifar100 without --model]",
 )
 @click.option(
     "--out",
@@ -133,10 +135,12 @@ from convzoo.cli._use import CPU, ON_ERROR
 @click.option("--quiet", "-q", is_flag=True, help="Print errors and warnings only.")
 @JSON
 def finetune(**given: object) -> None:
-    """Fit a pretrained network to images of your own.
+    """Fit a pretrained network to images of your own, or to a known data set.
 
     They are in DATA, a folder with one subfolder a class, with or without train/val/test folders
-    around them; without it the bundled handwritten digits are taken. First a new head trains while
+    around them. Or DATA is a data set: mnist, fashion_mnist, cifar10, cifar100, imagenette,
+    flowers102, oxford_pets, or hf-hub:owner/name; without it the bundled handwritten digits are
+    taken. First a new head trains while
     the rest is frozen, then the network. The epoch with the best validation accuracy of both phases
     is kept.
 

@@ -14,12 +14,12 @@ HISTORY = "history.json"
 
 
 @contextmanager
-def output_folder(out: Path, data: str | None) -> Iterator[None]:
+def output_folder(out: Path, data: Path | None) -> Iterator[None]:
     """The folder for the length of a run; one that is empty after it goes again.
 
     Args:
         out: The folder; made if need be.
-        data: The folder of images, None for the bundled ones.
+        data: The folder of images, None where they are in none of the user's.
 
     Raises:
         InputError: The run would replace files that no run of the command has written, or its
@@ -38,10 +38,10 @@ def output_folder(out: Path, data: str | None) -> Iterator[None]:
                 folder.rmdir()
 
 
-def _check_apart(out: Path, data: str | None) -> None:
+def _check_apart(out: Path, data: Path | None) -> None:
     if data is None:
         return
-    place, images = out.resolve(), Path(data).resolve()
+    place, images = out.resolve(), data.resolve()
     if not place.is_relative_to(images):
         return
     if not any(name.startswith(".") for name in place.relative_to(images).parts):

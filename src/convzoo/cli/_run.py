@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,6 +28,8 @@ from convzoo.cli._errors import INTERRUPTED, Stop
 from convzoo.cli._options import Options
 from convzoo.cli._out import CHECKPOINT, HISTORY, output_folder
 from convzoo.datasets import Splits
+from convzoo.datasets._idx import is_idx_folder
+from convzoo.datasets._named import NAMED, find
 from convzoo.errors import InputError
 from convzoo.inference import Predictor
 from convzoo.presets import Preset
@@ -48,8 +50,16 @@ from convzoo.visualize import confusion_matrix, learning_curve
 
 def run(options: Options) -> None:
     """Do the whole job: data, network, two phases of training, report, folder."""
-    with output_folder(options.out, options.data):
-        _Job(options)()
+    found = "digits" if options.data is None else find(options.data)
+    if found == "digits":
+        options = replace(options, data=None)
+    with output_folder(options.out, found if isinstance(found, Path) else None):
+        _Job(options, found)()
+
+
+_COLOUR = ("cifar10", "cifar100")
+_SMALL = ("digits", "mnist", "fashion_mnist", *_COLOUR)
+"""Data sets of images that a large network would have to blow up."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +85,9 @@ class _Best:
 class _Job:
     """One run of `convzoo finetune`."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, found: str | Path) -> None:
         self.options = options
+        self.found = found
         self.say = speaker(options.quiet or options.as_json)
         self.bars = bars_wanted(options.quiet)
         # Said before the training; after it would be a poor time to fail.
@@ -132,10 +143,20 @@ class _Job:
         if options.data is None:
             data = datasets.digits()
             self.say("data: the bundled handwritten digits (UCI, Alpaydin and Kaynak, CC BY 4.0)")
+        elif isinstance(self.found, str) or is_idx_folder(self.found):
+            self.say(f"data: {options.data}")
+            name = self.found
+            data = datasets.load(
+                f"{NAMED}{name}" if name in datasets.NAMES else name,
+                val=options.val_share,
+                test=options.test_share,
+                seed=options.seed,
+                progress=self.bars,
+            )
         else:
             with checking(shown=self.bars) as on_check:
                 data = datasets.image_folder(
-                    options.data,
+                    self.found,
                     val=options.val_share,
                     test=options.test_share,
                     seed=options.seed,
@@ -159,7 +180,7 @@ class _Job:
     def _network(self) -> tuple[Classifier, str]:
         """The network with its new head, and where its weights come from."""
         options = self.options
-        name = options.model or ("cifar_resnet20" if options.data is None else "resnet18")
+        name = options.model or ("cifar_resnet20" if self.found in _SMALL else "resnet18")
         check_count("--seed", options.seed, least=-(2**63), most=2**63 - 1)
         torch.manual_seed(options.seed)
         if name not in MODELS and (Path(name).exists() or name.startswith("hf-hub:")):
@@ -167,7 +188,11 @@ class _Job:
                 raise InputError(f"--weights: {name} brings its own, got {options.weights!r}")
             net, origin = by_name.load(name), f"weights of {name}"
         else:
-            tag = _default_tag(name) if options.weights is None else options.weights
+            tag = options.weights
+            if tag is None and self.found in _COLOUR and options.model is None:
+                tag = "none"  # cifar_resnet20's have learned grey pictures
+            elif tag is None:
+                tag = _default_tag(name)
             tag = None if tag == "none" else tag
             net = by_name.create_model(name, weights=tag)
             origin = "fresh weights" if tag is None else f"weights {tag}"

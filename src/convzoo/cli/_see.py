@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from convzoo.cli._console import JSON, echo, print_json
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
 
 
 @click.command()
@@ -39,16 +44,43 @@ def look(
 
     One HTML file that opens in any browser, offline: click on a stage to see its maps, on a map to
     see what excites it, on a class to see where the network sees it. MODEL is a folder that
-    finetune wrote, a name of the catalogue such as resnet50.a1_in1k, or hf-hub:owner/name.
+    finetune wrote, a name of the catalogue such as resnet50.a1_in1k, or hf-hub:owner/name. For
+    IMAGE a data set such as fashion_mnist will do, of which a few test images are shown.
     """
     from convzoo import by_name
     from convzoo.visualize import explore
 
-    page = explore(by_name.load(model), images, out, stages=stages or None, classes=classes)
+    pictures = [one for image in images for one in _pictures(image)]
+    page = explore(
+        by_name.load(model),
+        [picture for picture, _ in pictures],
+        out,
+        stages=stages or None,
+        classes=classes,
+        names=[name for _, name in pictures],
+    )
     if as_json:
         print_json({"out": str(page)})
     else:
         echo(str(page))
+
+
+def _pictures(image: str) -> list[tuple[str | Image | Tensor, str]]:
+    """An image file with its name; or four test images of a data set, evenly spread."""
+    from convzoo.cli._use import part_of
+    from convzoo.datasets import NAMES
+    from convzoo.datasets._from_hub import HUB
+    from convzoo.datasets._named import NAMED, find
+
+    if not (image in NAMES or image.startswith((NAMED, HUB))) or Path(image).is_file():
+        return [(image, Path(image).name)]
+    found = find(image)
+    test = part_of(found, None)
+    places = [len(test) * (2 * i + 1) // 8 for i in range(min(4, len(test)))]
+    return [
+        (picture, f"{found} {place}: {test.classes[label]}")
+        for place, (picture, label) in zip(places, test.subset(places), strict=True)
+    ]
 
 
 @click.command()

@@ -129,8 +129,10 @@ def evaluate(
     """Score MODEL on DATA: top-1, top-5 and each class.
 
     DATA is a folder with one subfolder a class, with or without train/val/test folders around
-    them; without it the bundled digits are taken. Subfolders are matched to the model's classes
-    by name, or, if no name fits and the numbers of classes agree, in the order of the names.
+    them, or a data set: mnist, fashion_mnist, cifar10, cifar100, imagenette, flowers102,
+    oxford_pets, or hf-hub:owner/name; without it the bundled digits are taken. Classes are matched
+    to the model's by name. Of a folder, if no name fits and the numbers of classes agree, the order
+    of the names counts.
     """
     from convzoo import by_name, training
 
@@ -167,19 +169,26 @@ def _data(
 ) -> LabelledImages:
     """The images to score, their classes numbered as the network numbers them."""
     from convzoo import datasets
+    from convzoo.datasets._idx import is_idx_folder
+    from convzoo.datasets._named import find
     from convzoo.errors import DataError
 
-    if data is None:
-        splits = datasets.digits()
-        images = {"train": splits.train, "val": splits.val}.get(part or "", splits.test)
-        if images is None or labels not in (None, images.classes):
-            raise DataError(f"the model does not know digits, but {', '.join(labels or ())}")
-        return images
-    names = datasets.class_names(data, part=part)
+    found = "digits" if data is None else find(data)
+    if isinstance(found, str) or is_idx_folder(found):
+        images = part_of(found, part)
+        if labels is None:
+            return images
+        if not set(labels).isdisjoint(images.classes):
+            return images.numbered_as(labels)
+        if isinstance(found, str) or len(labels) != len(images.classes):
+            known = ", ".join(labels[:10]) + (", ..." if len(labels) > 10 else "")
+            raise DataError(f"the model does not know {found}, but {known}")
+        return images  # MNIST's format has no names
+    names = datasets.class_names(found, part=part)
     by_name = labels is not None and any(name in labels for name in names)
     with checking(shown=bars) as on_check:
         images, skipped = datasets.labelled_folder(
-            data,
+            found,
             classes=labels if by_name else None,
             part=part,
             on_error=on_error,
@@ -189,9 +198,23 @@ def _data(
         warn(f"left out: {reason}")
     if not by_name and len(images.classes) != num_classes:
         raise DataError(
-            f"{data}: has {len(images.classes)} classes, none of them named as the model's, which "
+            f"{found}: has {len(images.classes)} classes, none of them named as the model's, which "
             f"has {num_classes}"
         )
+    return images
+
+
+def part_of(found: str | Path, part: Literal["train", "val", "test"] | None) -> LabelledImages:
+    """A part of what `find` found; by default the test part, else the validation part."""
+    from convzoo import datasets
+    from convzoo.datasets._named import NAMED
+    from convzoo.errors import DataError
+
+    splits = datasets.load(f"{NAMED}{found}" if found in datasets.NAMES else found)
+    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
+    images = parts[part] if part else splits.test or splits.val
+    if not images:
+        raise DataError(f"{found}: has no {part or 'test'} part")
     return images
 
 

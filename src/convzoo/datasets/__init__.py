@@ -1,6 +1,6 @@
-"""Labelled images: the bundled digits, and folders with one subfolder a class.
+"""Labelled images: known data sets by name, the bundled digits, folders, and the Hub's tables.
 
-Both come as [Splits][convzoo.datasets.Splits] of [LabelledImages][convzoo.datasets.LabelledImages],
+All come as [Splits][convzoo.datasets.Splits] of [LabelledImages][convzoo.datasets.LabelledImages],
 raw: PIL images or uint8 tensors, which a network's preset turns into its input. `fit` and
 `evaluate` apply the preset themselves; any other data set of (image, label) pairs will do as well.
 """
@@ -14,16 +14,22 @@ from convzoo.datasets._image_folder import (
     image_folder,
     labelled_folder,
 )
-from convzoo.datasets._labelled import LabelledImages, Splits
+from convzoo.datasets._labelled import LabelledImages, Splits, StoredImage
+from convzoo.datasets._named import NAMES, DatasetName, fetch, load
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "NAMES",
+    "DatasetName",
     "LabelledImages",
     "OnError",
     "Part",
     "Splits",
+    "StoredImage",
     "class_names",
     "digits",
+    "fetch",
     "image_folder",
     "labelled_folder",
+    "load",
 ]

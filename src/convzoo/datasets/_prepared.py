@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Final, Protocol, SupportsIndex
@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, SupportsIndex
 from torch import Tensor, nn, tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from convzoo.datasets._labelled import LabelledImages
 from convzoo.errors import InputError
 
 
@@ -60,6 +61,8 @@ class Reader:
         num_classes: Labels must be below it; None where it is not known.
         any_target: Whether labels may be floats as well, for a loss of the user's own.
         columns: Names of image and label in rows by name; None means the usual ones.
+        labels: The names of the network's classes, by which labelled images of ours are numbered;
+            None where it has none.
     """
 
     name: str
@@ -68,11 +71,12 @@ class Reader:
     num_classes: int | None = None
     any_target: bool = False
     columns: Columns | None = None
+    labels: Sequence[str] | None = None
 
     def pair(self, item: object, what: str) -> tuple[Any, Any]:
         """Image and label of an item, or of a batch of them; `what` names it for messages."""
         if isinstance(item, Mapping):
-            image, label = self.columns or self._usual_columns(item)
+            image, label = self.columns or self.usual_columns(item)
             if image not in item or label not in item:
                 raise InputError(
                     f"columns: expected two of {', '.join(map(repr, item))}, got {self.columns!r}"
@@ -87,7 +91,8 @@ class Reader:
             raise InputError(f"columns: {self.name} has (image, label) pairs, got {self.columns!r}")
         return item[0], item[1]
 
-    def _usual_columns(self, row: Mapping[Any, object]) -> Columns:
+    def usual_columns(self, row: Mapping[Any, object]) -> Columns:
+        """The names of image and label in rows like this one, where they are the usual ones."""
         images, labels = ([key for key in row if key in names] for names in _USUAL_NAMES)
         if len(images) != 1 or len(labels) != 1:
             raise InputError(
@@ -181,7 +186,10 @@ class Prepared(Dataset["tuple[Tensor, int | Tensor]"]):
             )
         if len(data) == 0:
             raise InputError(f"{name}: the data set is empty")
-        self.data = data
+        labels = reader.labels or ()
+        if isinstance(data, LabelledImages) and not set(data.classes).isdisjoint(labels):
+            data = data.numbered_as(labels)
+        self.data: ImageData = data
         self.reader = reader
 
     def __len__(self) -> int:

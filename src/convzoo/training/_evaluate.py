@@ -48,8 +48,9 @@ def evaluate(
         net: Any module that maps images (B, C, H, W) to class scores (B, num_classes). It is moved
             to the device and put back into the mode it was in.
         data: Pairs of image and class index, or rows by name as Hugging Face's data sets have them;
-            raw images go through the network's preset. Or a DataLoader, whose batches are taken as
-            they come.
+            raw images go through the network's preset. Images of [datasets][convzoo.datasets] are
+            matched to the network's classes by name, where it knows their names. Or a DataLoader,
+            whose batches are taken as they come.
         batch_size: Images scored at a time, over all processes; a DataLoader brings its own.
         columns: Names of image and label in rows by name; None finds the usual ones (`image`,
             `img`, `label`, `labels` and their kin).
@@ -81,7 +82,8 @@ def evaluate(
     check_flags(cpu=cpu, progress=progress)
     batch_size = check_count("batch_size", batch_size)
     usual = usual_transform(net, train=False)
-    reader = Reader("data", transform, usual, number_of_classes(net), columns=columns)
+    known = getattr(net, "labels", None)
+    reader = Reader("data", transform, usual, number_of_classes(net), columns=columns, labels=known)
     prepared = Prepared(data, reader)
     with accelerator(cpu=cpu, mixed_precision=mixed_precision) as acc, kept_modes(net):
         forward = vars(net).get("forward")
@@ -96,9 +98,7 @@ def evaluate(
             )
         )
         try:
-            return score(
-                acc, model, loader, labels=labels or getattr(net, "labels", None), progress=progress
-            )
+            return score(acc, model, loader, labels=labels or known, progress=progress)
         finally:
             unwrap(acc, model, forward)
 

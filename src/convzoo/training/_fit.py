@@ -231,11 +231,13 @@ def fit(
     require_train_extra()
     classes = number_of_classes(net)
     usual, any_target = usual_transform(net, train=True), loss is not None
-    reader = Reader("train", train_transform, usual, classes, any_target, columns)
+    known = getattr(net, "labels", None)
+    reader = Reader("train", train_transform, usual, classes, any_target, columns, known)
     train_data, val_data = Prepared(train, reader), None
     if val is not None:
         usual = usual_transform(net, train=False)
-        val_data = Prepared(val, Reader("val", eval_transform, usual, classes, columns=columns))
+        reader = Reader("val", eval_transform, usual, classes, columns=columns, labels=known)
+        val_data = Prepared(val, reader)
     if loss is None:
         loss = CrossEntropy(label_smoothing, getattr(net, "aux_weight", 0.3))
     elif label_smoothing:
