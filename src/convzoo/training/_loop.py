@@ -78,6 +78,7 @@ class Run:
     records: list[EpochRecord] = field(default_factory=list)
     done: int = 0  # steps of the current epoch
     seconds: float = 0.0  # of the current epoch, before a resumption
+    lr: float = 0.0  # of the last step
     best_epoch: int | None = None
     best_key: tuple[float, float] = (-math.inf, -math.inf)
     best_weights: dict[str, Tensor] | None = None
@@ -113,7 +114,7 @@ class Run:
 
     def _epoch(self, epoch: int) -> None:
         began = time.perf_counter() - self.seconds
-        lr = self._train(epoch, began)
+        self._train(epoch, began)
         train_loss, train_accuracy = self.stepper.counted()
         # What an evaluation draws of its generators is no part of the training.
         seed_all(seed_of("evaluation", self.seed, epoch, self.acc.process_index))
@@ -125,7 +126,7 @@ class Run:
             train_accuracy=train_accuracy,
             val_loss=None if result is None else result.loss,
             val_accuracy=None if result is None else result.top1,
-            lr=lr,
+            lr=self.lr,
             seconds=time.perf_counter() - began,
         )
         self.records.append(record)
@@ -142,14 +143,13 @@ class Run:
         else:
             self.on_epoch(record)
 
-    def _train(self, epoch: int, began: float) -> float:
-        """One pass over the training images, or the rest of one; the last learning rate."""
+    def _train(self, epoch: int, began: float) -> None:
+        """One pass over the training images, or the rest of one."""
         stepper, per_epoch = self.stepper, self.steps.per_epoch
         optimizer = stepper.optimizer
         stepper.model.train()
         for aid in self.aids:
             aid.start_epoch(epoch)
-        lr = optimizer.param_groups[0]["lr"]
         batches = self.steps.epoch(epoch, self.done)
         title = f"epoch {epoch}/{self.epochs}"
         for batch in self.progress.bar(batches, title, done=self.done, total=per_epoch):
@@ -157,7 +157,7 @@ class Run:
             # Every step starts from a seed of its own, so that a resumed run draws what the
             # uninterrupted one would have drawn. The ranks augment and drop differently.
             seed_all(seed_of("network", self.seed, step, self.acc.process_index))
-            lr = optimizer.param_groups[0]["lr"]
+            self.lr = float(optimizer.param_groups[0]["lr"])
             loss, _ = stepper(step, batch)
             self.done += 1
             if self._due(step):
@@ -165,8 +165,7 @@ class Run:
                 self.seconds = time.perf_counter() - began
                 self._save()
             if self.on_step is not None:
-                self.on_step(StepRecord(step, epoch, loss, lr))
-        return float(lr)
+                self.on_step(StepRecord(step, epoch, loss, self.lr))
 
     def _evaluate(self, epoch: int) -> list[Evaluation]:
         """Scores of the weights that the aids offer, and last of those that train."""
@@ -262,6 +261,7 @@ class Run:
                     "history": self._history().to_dict(),
                     "done": self.done,
                     "seconds": self.seconds,
+                    "lr": self.lr,
                     "sums": {
                         **asdict(sums),
                         "correct": None if correct is None else int(correct),
@@ -312,7 +312,7 @@ class Run:
         self.replica.push()
         stepper = self.stepper
         self.replica.load_optimizer_state(stepper.optimizer, state["optimizer"])
-        self.done, self.seconds = state["done"], state["seconds"]
+        self.done, self.seconds, self.lr = state["done"], state["seconds"], state["lr"]
         stepper.parts = max(stepper.parts, state["parts"])
         stepper.sums = sums = Sums(**state["sums"])
         if sums.correct is not None:  # of all processes: the first one has them
