@@ -21,6 +21,7 @@ from convzoo.training._records import (
     StopReason,
 )
 from convzoo.training._speed import NoCompilerError, tune_allocator
+from convzoo.training._trackers import TrackerName
 
 __all__ = [
     "ClassResult",
@@ -42,6 +43,7 @@ __all__ = [
     "Schedule",
     "StepRecord",
     "StopReason",
+    "TrackerName",
     "TrainingDivergedError",
     "TrainingInterrupted",
     "evaluate",

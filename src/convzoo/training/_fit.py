@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from convzoo._checks import check_count, check_flags
+from convzoo._checks import check_count, check_flags, check_path
 from convzoo._classifier import Classifier
 from convzoo._modes import check_network
 from convzoo.datasets._prepared import (
@@ -62,6 +61,7 @@ from convzoo.training._settings import settings_of
 from convzoo.training._speed import compiled, layout
 from convzoo.training._step import Stepper
 from convzoo.training._sync_batch_norm import synchronised_batch_norm
+from convzoo.training._trackers import TrackerName, Trackers
 
 
 def fit(
@@ -100,6 +100,8 @@ def fit(
     progress: bool | None = None,
     on_step: Callable[[StepRecord], None] | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
+    trackers: Sequence[TrackerName] = (),
+    logging_dir: str | os.PathLike[str] | None = None,
 ) -> History:
     """Train a network in place; with a validation set, keep its best epoch.
 
@@ -173,6 +175,10 @@ def fit(
             notebook.
         on_step: Called after every step, in every process.
         on_epoch: Called after every epoch, in every process; no line is printed then.
+        trackers: Where the figures of every epoch and every 16th step go: `"csv"` (a file
+            `metrics.csv`), `"tensorboard"`, `"trackio"`, `"wandb"`, `"mlflow"`; each but the first
+            is an extra of its name.
+        logging_dir: The folder for those that write files; None is the checkpoint's.
 
     Returns:
         What happened, epoch by epoch.
@@ -185,7 +191,7 @@ def fit(
         ProcessLostError: Another process of the job has ended, or cannot be reached.
         TrainingInterrupted: Ctrl-C; a `KeyboardInterrupt` that carries the history. The network has
             its best weights so far, if there were any.
-        ConvzooError: The `train` extra is not installed.
+        ConvzooError: The `train` extra is not installed, or a tracker's.
 
     Examples:
         >>> import convzoo
@@ -229,6 +235,9 @@ def fit(
     # What torch's generators take, with room for the number of the epoch.
     seed = check_count("seed", seed, least=-(2**63), most=2**63 - 1)
     require_train_extra()
+    folder = None if checkpoint is None else check_path("checkpoint", checkpoint)
+    logs = folder if logging_dir is None else check_path("logging_dir", logging_dir)
+    tracked = Trackers(trackers, logs)
     classes = number_of_classes(net)
     usual, any_target = usual_transform(net, train=True), loss is not None
     known = getattr(net, "labels", None)
@@ -303,6 +312,20 @@ def fit(
             channels_last=in_layout,
             parts=1 if train_data.loader is not None else gradient_accumulation,
         )
+        given = {
+            "label_smoothing": label_smoothing,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "schedule": schedule,
+            "warmup": warmup,
+            "monitor": monitor,
+            "max_grad_norm": max_grad_norm,
+            "seed": seed,
+            "sharded": sharded,
+        }
+        settings = {}
+        if folder is not None or trackers:
+            settings = settings_of(net, made, aids, train=train, val=val, loss=loss, given=given)
         run = Run(
             stepper=stepper,
             steps=steps,
@@ -321,30 +344,13 @@ def fit(
             seed=seed,
             monitor=monitor,
             early_stopping=early_stopping,
-            checkpoint=None if checkpoint is None else Path(checkpoint),
+            checkpoint=folder,
             checkpoint_every=checkpoint_every,
             progress=Progress(progress, main=acc.is_main_process),
             on_step=on_step,
             on_epoch=on_epoch,
-            settings={}
-            if checkpoint is None
-            else settings_of(
-                net,
-                made,
-                aids,
-                train=train,
-                val=val,
-                loss=loss,
-                label_smoothing=label_smoothing,
-                epochs=epochs,
-                batch_size=batch_size,
-                schedule=schedule,
-                warmup=warmup,
-                monitor=monitor,
-                max_grad_norm=max_grad_norm,
-                seed=seed,
-                sharded=sharded,
-            ),
+            trackers=tracked,
+            settings=settings,
         )
         try:
             with seeded(seed, acc.device):

@@ -24,6 +24,7 @@ from convzoo.training._processes import lost_processes_told
 from convzoo.training._progress import Progress
 from convzoo.training._records import EpochRecord, Evaluation, History, StepRecord, StopReason
 from convzoo.training._step import LOOK, NotFiniteError, Stepper, Sums
+from convzoo.training._trackers import Trackers
 
 Monitor = Literal["accuracy", "loss"]
 """What of the validation chooses the best epoch."""
@@ -73,6 +74,7 @@ class Run:
     progress: Progress
     on_step: Callable[[StepRecord], None] | None
     on_epoch: Callable[[EpochRecord], None] | None
+    trackers: Trackers
     settings: dict[str, object]
 
     records: list[EpochRecord] = field(default_factory=list)
@@ -95,6 +97,8 @@ class Run:
             self.early_stopping.reset()
         if resume:
             self._load()
+        if self.acc.is_main_process:
+            self.trackers.start(self._chosen(), self._step())
         try:
             with lost_processes_told(self.checkpoint):
                 while len(self.records) < self.epochs and self.stopped == "finished":
@@ -106,8 +110,19 @@ class Run:
         except NotFiniteError as error:
             self._restore_best()
             raise self._diverged(error) from None
+        finally:
+            self.trackers.finish()
         self._restore_best()
         return self._history()
+
+    def _step(self) -> int:
+        """How many steps are done, over all epochs."""
+        return len(self.records) * self.steps.per_epoch + self.done
+
+    def _chosen(self) -> dict[str, object]:
+        """What a tracker notes of the settings: not the shapes of all tensors."""
+        long = ("tensors", "trained parameters", "classes")
+        return {name: value for name, value in self.settings.items() if name not in long}
 
     def _history(self) -> History:
         return History(tuple(self.records), self.best_epoch, self.stopped)
@@ -129,6 +144,7 @@ class Run:
             lr=self.lr,
             seconds=time.perf_counter() - began,
         )
+        self.trackers.log(epoch * self.steps.per_epoch, **asdict(record))
         self.records.append(record)
         if self.early_stopping is not None and results:
             best = max(self._key(one)[0] for one in results)
@@ -153,13 +169,17 @@ class Run:
         batches = self.steps.epoch(epoch, self.done)
         title = f"epoch {epoch}/{self.epochs}"
         for batch in self.progress.bar(batches, title, done=self.done, total=per_epoch):
-            step = (epoch - 1) * per_epoch + self.done + 1
+            step = self._step() + 1
             # Every step starts from a seed of its own, so that a resumed run draws what the
             # uninterrupted one would have drawn. The ranks augment and drop differently.
             seed_all(seed_of("network", self.seed, step, self.acc.process_index))
             self.lr = float(optimizer.param_groups[0]["lr"])
             loss, _ = stepper(step, batch)
             self.done += 1
+            if self.trackers.names and step % LOOK == 0:
+                stepper.look()
+                losses = stepper.latest
+                self.trackers.log(step, epoch=epoch, loss=sum(losses) / len(losses), lr=self.lr)
             if self._due(step):
                 stepper.look()
                 self.seconds = time.perf_counter() - began

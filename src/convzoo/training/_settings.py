@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ def settings_of(
     train: ImageData | DataLoader[Any],
     val: ImageData | DataLoader[Any] | None,
     loss: Loss,
-    **given: object,
+    given: Mapping[str, object],
 ) -> dict[str, object]:
     """All of it, as JSON has it.
 

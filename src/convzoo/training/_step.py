@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -71,6 +72,8 @@ class Stepper:
         channels_last: Whether images come with their channels last in memory.
         parts: Into how many parts each batch is cut, to save memory.
         sums: Of the current epoch.
+        unread: Number, loss and images of the steps whose loss nobody has read yet.
+        latest: The last losses that were read.
     """
 
     acc: Any
@@ -85,6 +88,7 @@ class Stepper:
     parts: int = 1
     sums: Sums = field(default_factory=Sums)
     unread: list[tuple[int, Tensor, int]] = field(default_factory=list)
+    latest: deque[float] = field(default_factory=lambda: deque(maxlen=LOOK))
 
     def __post_init__(self) -> None:
         # There is nobody to wait for: the losses are there when the step is done.
@@ -150,6 +154,7 @@ class Stepper:
         for (step, _, images), value in zip(unread, values, strict=True):
             if not math.isfinite(value):
                 raise NotFiniteError(value, step)
+            self.latest.append(value)
             self.sums.loss += value * images
             self.sums.images += images
 
