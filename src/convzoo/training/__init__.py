@@ -6,10 +6,16 @@
 
 from convzoo.datasets._prepared import Columns, ImageData, ImageTransform
 from convzoo.training._accelerator import MissingExtraError, MixedPrecision
+from convzoo.training._class_balance import Labelled, balanced_sampler, class_weights
 from convzoo.training._early_stopping import EarlyStopping, EarlyStoppingState
+from convzoo.training._ema import EMA
 from convzoo.training._evaluate import evaluate
 from convzoo.training._fit import fit
+from convzoo.training._flips import AlternatingFlips
+from convzoo.training._l2_sp import L2SP
 from convzoo.training._loop import Monitor, TrainingDivergedError, TrainingInterrupted
+from convzoo.training._lr_finder import LRCurve, lr_find
+from convzoo.training._mixing import Mixing, MixingName
 from convzoo.training._processes import ProcessLostError, leave
 from convzoo.training._recipe import Loss, OptimizerName, Schedule
 from convzoo.training._records import (
@@ -20,32 +26,49 @@ from convzoo.training._records import (
     StepRecord,
     StopReason,
 )
+from convzoo.training._resizing import ProgressiveResizing
+from convzoo.training._schedules import StepSchedule, lr_schedule
 from convzoo.training._speed import NoCompilerError, tune_allocator
+from convzoo.training._unfreezing import GradualUnfreezing
 
 __all__ = [
+    "EMA",
+    "L2SP",
+    "AlternatingFlips",
     "ClassResult",
     "Columns",
     "EarlyStopping",
     "EarlyStoppingState",
     "EpochRecord",
     "Evaluation",
+    "GradualUnfreezing",
     "History",
     "ImageData",
     "ImageTransform",
+    "LRCurve",
+    "Labelled",
     "Loss",
     "MissingExtraError",
     "MixedPrecision",
+    "Mixing",
+    "MixingName",
     "Monitor",
     "NoCompilerError",
     "OptimizerName",
     "ProcessLostError",
+    "ProgressiveResizing",
     "Schedule",
     "StepRecord",
+    "StepSchedule",
     "StopReason",
     "TrainingDivergedError",
     "TrainingInterrupted",
+    "balanced_sampler",
+    "class_weights",
     "evaluate",
     "fit",
     "leave",
+    "lr_find",
+    "lr_schedule",
     "tune_allocator",
 ]
