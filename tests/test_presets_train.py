@@ -87,6 +87,24 @@ def test_pad_and_crop_moves_by_at_most_the_padding():
     assert places == {(y, x) for y in range(12, 17) for x in range(12, 17)}
 
 
+def test_the_short_side_is_of_one_length_or_drawn_from_a_range():
+    oblong = torch.zeros(1, 64, 256, dtype=torch.uint8)
+    oblong[..., 96:160] = 255  # the central square
+    preset = raw(input_size=16, resize=16, channels=1)
+    central = preset.train(short_side=32)
+    assert all(bool((central(oblong) == 1).all()) for _ in range(20))
+    jittered = preset.train(short_side=(16, 48), hflip=0)
+    torch.manual_seed(0)
+    shares = [float(jittered(oblong).mean()) for _ in range(60)]
+    assert {0.0, 1.0} < set(shares)
+    ramp = torch.arange(256, dtype=torch.uint8).repeat(64, 1)[None]
+    slopes = [float(jittered(ramp)[0, 0].diff().mean()) for _ in range(60)]
+    sides = {round(64 / 255 / slope) for slope in slopes}
+    assert len(sides) > 8
+    assert 16 <= min(sides) < 20
+    assert 44 < max(sides) <= 48
+
+
 def test_flips_at_probability_1_are_the_flips():
     image = noise(3, 16, 16)
     preset = raw(input_size=16, resize=16)
@@ -138,6 +156,10 @@ def test_arguments_choose_the_crop():
             {"padding": 4, "scale": (0.5, 1.0)},
             "padding: expected None with crop='resized', got 4; it belongs to crop='pad'",
         ),
+        ({"short_side": 8}, "short_side: expected an integer of at least"),
+        ({"short_side": (500, 400)}, "short_side: expected .low, high."),
+        ({"crop": "short_side"}, "short_side: expected an integer"),
+        ({"short_side": 300, "padding": 2}, "short_side: expected None with crop='pad'"),
         ({"crop": "pad", "scale": (0.5, 1.0)}, "scale: expected None .* belongs to crop='resized'"),
         ({"crop": "padd"}, "did you mean 'pad'"),
         ({"auto_augment": "randaug"}, "did you mean 'randaugment'"),

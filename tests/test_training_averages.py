@@ -91,9 +91,11 @@ def test_l2_sp_by_hand() -> None:
     assert net.layer1[0].conv1.weight.grad is None
 
 
-def test_l2_sp_refuses() -> None:
+def test_l2_sp_refuses_and_follows_what_thaws() -> None:
     net = convzoo.cifar_resnet20(num_classes=2)
     with pytest.raises(InputError, match="alpha: expected a finite number of at least 0"):
         L2SP(net, alpha=-1)
-    with pytest.raises(InputError, match="every parameter is frozen"):
-        L2SP(convzoo.freeze(net, "all"))
+    penalty = L2SP(convzoo.freeze(net, "all"))
+    assert penalty().item() == 0.0
+    convzoo.unfreeze(net)
+    assert penalty().requires_grad

@@ -131,7 +131,9 @@ def mode(interpolation: Interpolation) -> InterpolationMode:
 def choose_crop(crop: TrainCrop | None, default: TrainCrop, **options: object) -> TrainCrop:
     """The crop that was named, or else the one that the given options belong to."""
     owners: dict[str, TrainCrop] = {
-        **{"scale": "resized", "ratio": "resized", "padding": "pad"},
+        "scale": "resized",
+        "ratio": "resized",
+        "padding": "pad",
         "short_side": "short_side",
     }
     given = [name for name, value in options.items() if value is not None]

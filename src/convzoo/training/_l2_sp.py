@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from convzoo._checks import check_number
 from convzoo._stages import inside
-from convzoo.errors import InputError
 from convzoo.transfer._find_heads import find_heads, unwrap
 
 
@@ -20,13 +21,16 @@ class L2SP:
     pulls to zero: give that as 0.
 
     Args:
-        net: The network with its pretrained weights, before training. Frozen parameters are left
-            out.
+        net: The network with its pretrained weights, before training. What is frozen when the
+            penalty is asked for has not moved and adds nothing.
         alpha: Pull of the backbone towards its start, at least 0.
         beta: Pull of the heads' last layers towards zero, at least 0.
 
+    Attributes:
+        start: The backbone's parameters as they were.
+
     Raises:
-        InputError: An argument is out of range, the head cannot be told, or nothing trains.
+        InputError: An argument is out of range, or the head cannot be told.
 
     Examples:
         >>> import convzoo, torch
@@ -34,7 +38,7 @@ class L2SP:
         >>> net = convzoo.replace_head(convzoo.cifar_resnet20(), 2)
         >>> penalty = L2SP(net, beta=0.0)
         >>> loss = net(torch.zeros(2, 3, 32, 32)).logsumexp(1).mean() + penalty()
-        >>> float(penalty())  # nothing has moved yet
+        >>> float(penalty().detach())  # nothing has moved yet
         0.0
     """
 
@@ -46,24 +50,19 @@ class L2SP:
         self._body: list[nn.Parameter] = []
         self._heads: list[nn.Parameter] = []
         for name, parameter in core.named_parameters():
-            if parameter.requires_grad:
-                of_head = any(inside(name.rpartition(".")[0], head) for head in heads)
-                (self._heads if of_head else self._body).append(parameter)
-        if not self._body and not self._heads:
-            raise InputError("net: every parameter is frozen; there is nothing to hold")
-        self._start = [parameter.detach().clone() for parameter in self._body]
+            of_head = any(inside(name.rpartition(".")[0], head) for head in heads)
+            (self._heads if of_head else self._body).append(parameter)
+        self.start: list[Tensor] = [parameter.detach().clone() for parameter in self._body]
 
     def __call__(self) -> Tensor:
         """The penalty, a number to add to the loss; its gradient reaches the parameters."""
-        if self._body and self._start[0].device != self._body[0].device:
-            self._start = [
-                start.to(p.device) for start, p in zip(self._start, self._body, strict=True)
-            ]
-        moved = [(p - start) for p, start in zip(self._body, self._start, strict=True)]
-        return 0.5 * (self.alpha * _squares(moved) + self.beta * _squares(self._heads))
+        pairs = zip(self._body, self.start, strict=True)
+        self.start = [start.to(parameter.device) for parameter, start in pairs]
+        moved = [p - s for p, s in zip(self._body, self.start, strict=True) if p.requires_grad]
+        heads = [parameter for parameter in self._heads if parameter.requires_grad]
+        total = self.alpha * _squares(moved) + self.beta * _squares(heads)
+        return 0.5 * torch.as_tensor(total)
 
 
-def _squares(tensors: list[Tensor] | list[nn.Parameter]) -> Tensor:
-    if not tensors:
-        return torch.zeros(())
-    return torch.stack([tensor.square().sum() for tensor in tensors]).sum()
+def _squares(tensors: Sequence[Tensor]) -> Tensor | float:
+    return sum((tensor.square().sum() for tensor in tensors), start=0.0)

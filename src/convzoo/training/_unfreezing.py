@@ -83,3 +83,11 @@ class GradualUnfreezing:
         for name in thawed:
             apply_unfreeze(self._net, self._waiting.pop(name))
         return tuple(thawed)
+
+    def finish(self) -> tuple[str, ...]:
+        """Thaw all that is left, where training ends before its turn.
+
+        Returns:
+            Names of the stages that thawed now.
+        """
+        return self.start_epoch(len(self.stages) * self.every + 1)
