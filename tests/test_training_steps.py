@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from processes import run
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -21,6 +20,7 @@ from convzoo import datasets, training
 from convzoo.errors import CheckpointError, InputError
 from convzoo.training import StepRecord, TrainingDivergedError
 from convzoo.training._progress import Progress
+from processes import run
 
 
 class Tiny(nn.Module):

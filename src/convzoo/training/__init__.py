@@ -11,13 +11,15 @@ from convzoo.training._early_stopping import EarlyStopping, EarlyStoppingState
 from convzoo.training._ema import EMA
 from convzoo.training._evaluate import evaluate
 from convzoo.training._fit import fit
+from convzoo.training._fit_options import FitOptions
 from convzoo.training._flips import AlternatingFlips
 from convzoo.training._l2_sp import L2SP
 from convzoo.training._loop import Monitor, TrainingDivergedError, TrainingInterrupted
 from convzoo.training._lr_finder import LRCurve, lr_find
 from convzoo.training._mixing import Mixing, MixingName
 from convzoo.training._processes import ProcessLostError, leave
-from convzoo.training._recipe import Loss, OptimizerName, Schedule
+from convzoo.training._recipe import Loss, OptimizerName
+from convzoo.training._recipes import Recipe, RecipeName
 from convzoo.training._records import (
     ClassResult,
     EpochRecord,
@@ -27,7 +29,13 @@ from convzoo.training._records import (
     StopReason,
 )
 from convzoo.training._resizing import ProgressiveResizing
-from convzoo.training._schedules import StepSchedule, lr_schedule
+from convzoo.training._schedules import (
+    Schedule,
+    ScheduleEvery,
+    ScheduleName,
+    StepSchedule,
+    lr_schedule,
+)
 from convzoo.training._speed import NoCompilerError, tune_allocator
 from convzoo.training._unfreezing import GradualUnfreezing
 
@@ -41,6 +49,7 @@ __all__ = [
     "EarlyStoppingState",
     "EpochRecord",
     "Evaluation",
+    "FitOptions",
     "GradualUnfreezing",
     "History",
     "ImageData",
@@ -57,7 +66,11 @@ __all__ = [
     "OptimizerName",
     "ProcessLostError",
     "ProgressiveResizing",
+    "Recipe",
+    "RecipeName",
     "Schedule",
+    "ScheduleEvery",
+    "ScheduleName",
     "StepRecord",
     "StepSchedule",
     "StopReason",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset, TensorDataset, WeightedRandomSampler
 
-from convzoo._checks import LARGEST, check_count, check_number
+from convzoo._checks import LARGEST, check_choice, check_count, check_number
 from convzoo.datasets import LabelledImages
 from convzoo.datasets._prepared import Columns, ImageData, Reader
 from convzoo.errors import InputError
@@ -103,6 +103,37 @@ def image_weights(data: Labelled, *, power: float = 1.0, columns: Columns | None
     return (counts.clamp(min=1) ** -power)[labels]
 
 
+def given_weights(
+    given: str | Tensor | Sequence[float] | None,
+    data: Labelled,
+    num_classes: int | None,
+    columns: Columns | None,
+) -> Tensor | None:
+    """The weights of the classes as `fit` is given them."""
+    if given is None:
+        return None
+    if isinstance(given, str):
+        check_choice("class_weights", given, ("auto",))
+        if num_classes is None:
+            raise InputError(
+                "class_weights: the network does not say how many classes it scores; pass "
+                "class_weights(data, num_classes)"
+            )
+        return class_weights(data, num_classes, columns=columns)
+    try:
+        weights = torch.as_tensor(given, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        weights = torch.zeros(0, 0)
+    size = len(weights) if num_classes is None else num_classes
+    finite = bool(weights.isfinite().all()) and bool((weights >= 0).all()) and bool(weights.any())
+    if weights.shape != (size,) or not finite:
+        raise InputError(
+            f"class_weights: expected 'auto' or a number of at least 0 for each of {size} classes, "
+            f"one of them above 0, got {given!r:.80}"
+        )
+    return weights
+
+
 def labels_of(data: Labelled, columns: Columns | None = None, name: str = "data") -> Tensor:
     """The class number of every image, int64, (N,); without the images where that is possible."""
     if isinstance(data, DataLoader):
@@ -143,7 +174,7 @@ def _known_labels(data: object, columns: Columns | None) -> object:
         return data
     names = getattr(data, "column_names", None)  # of Hugging Face's data sets
     if isinstance(names, list) and hasattr(data, "__getitem__"):
-        label = (columns or Reader("data", None, None)._usual_columns(dict.fromkeys(names)))[1]
+        label = (columns or Reader("data", None, None).usual_columns(dict.fromkeys(names)))[1]
         return list(data[label])
     # torchvision's; a transform of the target may change the number.
     targets = getattr(data, "targets", None)

@@ -50,7 +50,7 @@ class AlternatingFlips(Dataset[Any]):
             )
         self.data: ImageData = data
         self._reader = Reader("data", None, None, columns=columns)
-        generator = torch.Generator().manual_seed(check_count("seed", seed, least=0))
+        generator = torch.Generator().manual_seed(check_count("seed", seed, least=-(2**63)))
         self._first = torch.randint(2, (len(data),), generator=generator, dtype=torch.uint8)
         # Shared, so that the workers of a DataLoader that keeps them see the epoch change.
         self._epoch = torch.ones((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
@@ -74,8 +74,13 @@ class AlternatingFlips(Dataset[Any]):
 
         what = f"item {index}"
         image, label = self._reader.pair(item, what)
-        mirrored = functional.horizontal_flip(image)
+        try:
+            mirrored = functional.horizontal_flip(image)
+        except TypeError:
+            raise InputError(
+                f"data: {what} is a {type(image).__name__}; expected PIL images or tensors"
+            ) from None
         if not isinstance(item, Mapping):
             return mirrored, label
-        name = (self._reader.columns or self._reader._usual_columns(item))[0]
+        name = (self._reader.columns or self._reader.usual_columns(item))[0]
         return {**item, name: mirrored}

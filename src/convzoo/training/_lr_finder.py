@@ -158,22 +158,16 @@ def lr_find(
     start, end = check_number("start", start, 0), check_number("end", end, 0)
     if not 0 < start < end:
         raise InputError(f"start, end: expected 0 < start < end, got {start:g} and {end:g}")
-    steps, seed = check_count("steps", steps, least=10), check_count("seed", seed, least=0)
+    steps, seed = check_count("steps", steps, least=10), check_count("seed", seed, least=-(2**63))
     batch_size = check_count("batch_size", batch_size)
     num_workers = check_count("num_workers", num_workers, least=0)
     diverge = check_number("diverge", diverge, 1)
     core = unwrap(net)
     if isinstance(optimizer, Optimizer):
         _check_parameters(core, optimizer)
-    any_target = loss is not None
-    reader = Reader(
-        "data",
-        transform,
-        usual_transform(core, train=True),
-        number_of_classes(core),
-        any_target,
-        columns,
-    )
+    classes, known = number_of_classes(core), getattr(core, "labels", None)
+    usual, any_target = usual_transform(core, train=True), loss is not None
+    reader = Reader("data", transform, usual, classes, any_target, columns, known)
     if loss is None:
         loss = CrossEntropy(0.0, getattr(core, "aux_weight", 0.3))
     prepared = Prepared(data, reader)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MixingName = Literal["mixup", "cutmix", "both"]
 """How images of a batch are mixed; `"both"` draws one of the two for each batch."""
 
-_ALPHAS = {"mixup": 0.2, "cutmix": 1.0}
+_ALPHAS: Final = {"mixup": 0.2, "cutmix": 1.0}
 
 
 class Mixing:

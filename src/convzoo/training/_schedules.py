@@ -16,6 +16,16 @@ StepSchedule = Literal["one_cycle", "cosine", "step", "constant"]
 """Courses of the learning rate that are counted in steps."""
 
 
+ScheduleName = Literal["one_cycle", "cosine", "step", "plateau", "constant"]
+"""Those, and the one that waits for the validation."""
+
+Schedule = ScheduleName | Callable[[Optimizer], LRScheduler]
+"""How the learning rate runs over training: by name, or as one of torch's schedulers."""
+
+ScheduleEvery = Literal["epoch", "step"]
+"""After what a scheduler of torch's is stepped."""
+
+
 def lr_schedule(
     optimizer: Optimizer,
     name: StepSchedule,
