@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Unpack, cast, get_args
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from convzoo._checks import check_path
 from convzoo._modes import check_network
-from convzoo.datasets._prepared import ImageData
+from convzoo.datasets._prepared import Columns, ImageData, Reader
 from convzoo.errors import InputError, UnknownNameError
-from convzoo.presets import ImageTransform, Preset
+from convzoo.presets import ImageTransform, PCALighting, Preset
 from convzoo.training._fit import fit
 from convzoo.training._fit_options import FitOptions
 from convzoo.training._records import History
@@ -117,6 +117,8 @@ class Recipe:
         Raises:
             InputError: The preset has no colours to change.
         """
+        from torchvision.transforms import v2
+
         given = dict(self.augment)
         if "short_side" in given:
             share = min(preset.height_width) / _INPUT
@@ -126,7 +128,21 @@ class Recipe:
                 if isinstance(sides, tuple)
                 else round(sides * share)
             )
-        return preset.train(**given)
+        lighting = given.pop("lighting", 0.0)
+        transform = preset.train(**given)
+        if not lighting:
+            return transform
+        if preset.channels != 3:
+            raise InputError(
+                f"lighting: expected 3 channels, whose colours it changes, and the preset has "
+                f"{preset.channels}; take a recipe with other `augment`"
+            )
+        steps: list[nn.Module] = []
+        for step in transform:
+            if isinstance(step, v2.Normalize):  # it works on pixels in [0, 1]
+                steps.append(PCALighting(lighting))
+            steps.append(step)
+        return ImageTransform(*steps)
 
     def fit(
         self,
@@ -139,7 +155,8 @@ class Recipe:
 
         Args:
             net: As in [fit][convzoo.fit].
-            train: Likewise.
+            train: Likewise; of raw images, for the recipe to augment. A DataLoader brings its own
+                augmentation.
             val: Likewise; recipes whose rate falls on a plateau need it.
             **options: Arguments of [fit][convzoo.fit], which come before the recipe's.
 
@@ -154,8 +171,22 @@ class Recipe:
         preset = getattr(net, "preset", None)
         own = given.get("train_transform") is None and not isinstance(train, DataLoader)
         if self.augment and own and isinstance(preset, Preset):
+            _refuse_ready(train, given.get("columns"))
             given["train_transform"] = self.train_transform(preset)
         return fit(net, train, val, **given)
+
+
+def _refuse_ready(train: ImageData, columns: Columns | None) -> None:
+    """Refuse images that are the network's input already: cropping them again would harm them."""
+    reader = Reader("train", None, None, columns=columns)
+    if not hasattr(train, "__getitem__") or len(train) == 0:
+        return  # which `fit` says
+    image = reader.pair(train[0], "item 0")[0]
+    if isinstance(image, Tensor) and image.is_floating_point():
+        raise InputError(
+            "train: expected raw images (PIL or uint8), which the recipe augments, got float "
+            "tensors; pass train_transform, or take a recipe without `augment`"
+        )
 
 
 def _frozen(value: object) -> object:
