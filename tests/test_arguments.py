@@ -54,11 +54,13 @@ CALLS: dict[str, Callable[[], dict[str, object]]] = {
     "EarlyStopping": lambda: {"patience": 2},
     "Predictor": lambda: {"net": small()},
     "apply_drop_connect": lambda: {"net": small()},
+    "balanced_sampler": lambda: {"data": [0, 0, 1]},
     "cached_features": lambda: {
         "net": small(),
         "data": [(torch.rand(2, 1, 28, 28), torch.tensor([0, 1]))],
     },
     "channel_stats": lambda: {"dataset": [image for image, _ in pairs()]},
+    "class_weights": lambda: {"data": [0, 0, 1]},
     "class_names": lambda: {"root": "photos"},
     "create_feature_extractor": lambda: {"net": small()},
     "create_model": lambda: {"name": "lenet5"},
@@ -86,6 +88,12 @@ CALLS: dict[str, Callable[[], dict[str, object]]] = {
     "list_weights": dict,
     "load": lambda: {"source": "lenet5.fashion_mnist"},
     "load_image": lambda: {"path": "photos/dark/0.png"},
+    "lr_find": lambda: {"net": tiny(), "data": pairs(), "steps": 10, "batch_size": 4},
+    "lr_schedule": lambda: {
+        "optimizer": torch.optim.SGD(tiny().parameters(), 0.1),
+        "name": "cosine",
+        "steps": 3,
+    },
     "map_labels": lambda: {"source": ["a"], "target": ["a", "b"]},
     "mc_dropout": lambda: {
         "net": convzoo.cifar_resnet20(dropout=0.5),
@@ -105,6 +113,15 @@ CALLS: dict[str, Callable[[], dict[str, object]]] = {
     "weights_info": lambda: {"name": "lenet5.fashion_mnist"},
 }
 CALLS |= {
+    "AlternatingFlips": lambda: {"data": pairs()},
+    "EMA": lambda: {"net": tiny()},
+    "GradualUnfreezing": lambda: {
+        "net": (made := small()),
+        "optimizer": torch.optim.SGD(made.parameters(), 0.1),
+    },
+    "L2SP": lambda: {"net": small()},
+    "Mixing": lambda: {"kind": "both", "num_classes": 3},
+    "ProgressiveResizing": lambda: {"epochs": 3},
     "DropBlock1d": dict,
     "DropBlock2d": dict,
     "DropBlock3d": dict,

@@ -87,6 +87,40 @@ def test_pad_and_crop_moves_by_at_most_the_padding():
     assert places == {(y, x) for y in range(12, 17) for x in range(12, 17)}
 
 
+def test_the_short_side_is_of_one_length_or_drawn_from_a_range():
+    oblong = torch.zeros(1, 64, 256, dtype=torch.uint8)
+    oblong[..., 90:166] = 255  # the central square and a little
+    preset = raw(input_size=16, resize=16, channels=1)
+    central = preset.train(short_side=32)
+    assert all(bool((central(oblong) == 1).all()) for _ in range(20))
+    jittered = preset.train(short_side=(16, 48), hflip=0)
+    torch.manual_seed(0)
+    shares = [float(jittered(oblong).mean()) for _ in range(60)]
+    assert {0.0, 1.0} < set(shares)
+    ramp = torch.arange(256, dtype=torch.uint8).repeat(64, 1)[None]
+    slopes = [float(jittered(ramp)[0, 0].diff().mean()) for _ in range(60)]
+    sides = {round(64 / 255 / slope) for slope in slopes}
+    assert len(sides) > 8
+    assert 16 <= min(sides) < 20
+    assert 44 < max(sides) <= 48
+
+
+def test_lighting_shifts_colours_as_alexnets_paper_has_it():
+    lighting = presets.PCALighting(0.1)
+    torch.manual_seed(0)
+    shifts = (lighting(torch.zeros(20_000, 3, 1, 1)))[..., 0, 0]
+    # The covariance of the shifts: V diag((0.1 l)^2) V^T; 3.2 grey levels a channel.
+    assert float(shifts.square().mean().sqrt()) * 255 == pytest.approx(3.2, abs=0.1)
+    vectors = torch.linalg.eigh(shifts.T.cov())[1]
+    assert abs(float(vectors[:, 2] @ torch.tensor([-0.5675, -0.5808, -0.5836]))) > 0.999
+    image = torch.rand(3, 8, 8)
+    assert torch.equal(presets.PCALighting(0.0)(image), image)
+    assert (lighting(image) - image).flatten(1).std(1).max() < 1e-6
+    for wrong in (torch.rand(1, 8, 8), torch.zeros(3, 8, 8, dtype=torch.uint8)):
+        with pytest.raises(InputError, match=r"image: expected floats \(\.\.\., 3, H, W\)"):
+            lighting(wrong)
+
+
 def test_flips_at_probability_1_are_the_flips():
     image = noise(3, 16, 16)
     preset = raw(input_size=16, resize=16)
@@ -138,6 +172,10 @@ def test_arguments_choose_the_crop():
             {"padding": 4, "scale": (0.5, 1.0)},
             "padding: expected None with crop='resized', got 4; it belongs to crop='pad'",
         ),
+        ({"short_side": 8}, "short_side: expected an integer of at least"),
+        ({"short_side": (500, 400)}, "short_side: expected .low, high."),
+        ({"crop": "short_side"}, "short_side: expected an integer"),
+        ({"short_side": 300, "padding": 2}, "short_side: expected None with crop='pad'"),
         ({"crop": "pad", "scale": (0.5, 1.0)}, "scale: expected None .* belongs to crop='resized'"),
         ({"crop": "padd"}, "did you mean 'pad'"),
         ({"auto_augment": "randaug"}, "did you mean 'randaugment'"),

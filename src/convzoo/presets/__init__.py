@@ -13,6 +13,7 @@ Example:
 """
 
 from convzoo.presets._images import load_image
+from convzoo.presets._lighting import PCALighting
 from convzoo.presets._named import (
     CIFAR10,
     FASHION_MNIST,
@@ -44,6 +45,7 @@ __all__ = [
     "Crop",
     "ImageTransform",
     "Interpolation",
+    "PCALighting",
     "Preset",
     "PresetFields",
     "PresetName",

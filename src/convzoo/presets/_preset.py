@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Literal, TypedDict, Unpack, get_args
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 from torch import nn
 
@@ -22,6 +22,7 @@ from convzoo.presets._transforms import (
     choose_crop,
     random_resized_crop,
     rotate,
+    short_side_crop,
 )
 
 Crop = Literal["center", "squash", "none"]
@@ -244,6 +245,7 @@ class Preset:
         scale: tuple[float, float] | None = None,
         ratio: tuple[float, float] | None = None,
         padding: int | None = None,
+        short_side: int | tuple[int, int] | None = None,
         hflip: float | None = None,
         vflip: float = 0.0,
         rotation: float | tuple[float, float] = 0.0,
@@ -264,15 +266,17 @@ class Preset:
         policy, noise, normalisation, erasing. What is not asked for is not in the transform.
 
         Args:
-            crop: `"resized"` cuts a random part and resizes it to `input_size`; `"pad"` resizes as
-                `eval()` does, pads, and cuts `input_size` at random; `"eval"` resizes and crops as
-                `eval()` does. None takes what `scale`, `ratio` or `padding` imply, else the
-                preset's default.
+            crop: `"resized"` cuts a random part and resizes it to `input_size`; `"short_side"`
+                resizes as that says and cuts `input_size` at random; `"pad"` resizes as `eval()`
+                does, pads, and cuts `input_size` at random; `"eval"` resizes and crops as `eval()`
+                does. None takes what the following four imply, else the preset's default.
             scale: For `"resized"`: the part's area as a share of the image, (least, most) in
                 (0, 1]; None is (0.08, 1).
             ratio: For `"resized"`: the part's width over its height, (least, most); None is
                 (3/4, 4/3).
             padding: For `"pad"`: pixels of black added on every side; None is 4.
+            short_side: Pixels that the short side is resized to, at least `input_size`: one length,
+                whose central square is then cut from (AlexNet), or the range to draw it from (VGG).
             hflip: Probability of a mirror image, in [0, 1]; None is 0.5, or 0 for digits.
             vflip: Probability of turning it upside down.
             rotation: In degrees: an angle drawn from [-rotation, rotation], or from the pair
@@ -318,7 +322,8 @@ class Preset:
                 f"{self.channels}; crops, flips, rotation, noise and erasing take any number"
             )
 
-        steps = [self._convert(batches=False), *self._random_crop(crop, scale, ratio, padding)]
+        crops = {"scale": scale, "ratio": ratio, "padding": padding, "short_side": short_side}
+        steps = [self._convert(batches=False), *self._random_crop(crop, crops)]
         if hflip:
             steps.append(v2.RandomHorizontalFlip(hflip))
         if vflip:
@@ -351,25 +356,20 @@ class Preset:
             steps.append(v2.CenterCrop((height, width)))
         return steps
 
-    def _random_crop(
-        self,
-        crop: TrainCrop | None,
-        scale: tuple[float, float] | None,
-        ratio: tuple[float, float] | None,
-        padding: int | None,
-    ) -> list[nn.Module]:
+    def _random_crop(self, crop: TrainCrop | None, given: dict[str, Any]) -> list[nn.Module]:
         from torchvision.transforms import v2
 
-        default: TrainCrop = "resized" if self.augmentation == "photo" else "pad"
-        crop = choose_crop(crop, default, scale=scale, ratio=ratio, padding=padding)
+        crop = choose_crop(crop, "resized" if self.augmentation == "photo" else "pad", **given)
+        size, how, antialias = self.height_width, self.interpolation, self.antialias
         if crop == "resized":
-            size, how = self.height_width, self.interpolation
-            return random_resized_crop(size, scale, ratio, how, antialias=self.antialias)
+            return random_resized_crop(size, given["scale"], given["ratio"], how, antialias)
+        if crop == "short_side":
+            return short_side_crop(size, given["short_side"], how, antialias)
         steps = self._resize()
         if crop == "pad":
-            padding = 4 if padding is None else check_count("padding", padding, least=0)
-            crop_to = self.height_width
-            steps.append(v2.RandomCrop(crop_to, padding=padding or None, pad_if_needed=True))
+            wanted = given["padding"]
+            padding = 4 if wanted is None else check_count("padding", wanted, least=0)
+            steps.append(v2.RandomCrop(size, padding=padding or None, pad_if_needed=True))
         return steps
 
     def _to_float(self, noise: float = 0.0) -> list[nn.Module]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
 """How pixels are resampled. The last three exist for PIL images only."""
 
-TrainCrop = Literal["resized", "pad", "eval"]
+TrainCrop = Literal["resized", "short_side", "pad", "eval"]
 """How training gets to `input_size`."""
 
 AutoAugment = Literal["randaugment", "trivialaugment"]
@@ -130,7 +130,12 @@ def mode(interpolation: Interpolation) -> InterpolationMode:
 
 def choose_crop(crop: TrainCrop | None, default: TrainCrop, **options: object) -> TrainCrop:
     """The crop that was named, or else the one that the given options belong to."""
-    owners: dict[str, TrainCrop] = {"scale": "resized", "ratio": "resized", "padding": "pad"}
+    owners: dict[str, TrainCrop] = {
+        "scale": "resized",
+        "ratio": "resized",
+        "padding": "pad",
+        "short_side": "short_side",
+    }
     given = [name for name, value in options.items() if value is not None]
     if crop is None:
         crop = owners[given[0]] if given else default
@@ -149,7 +154,6 @@ def random_resized_crop(
     scale: tuple[float, float] | None,
     ratio: tuple[float, float] | None,
     interpolation: Interpolation,
-    *,
     antialias: bool,
 ) -> list[nn.Module]:
     """Cut a part of random area and proportions, and resize it; None takes the usual ranges."""
@@ -160,6 +164,27 @@ def random_resized_crop(
     _check_interval("scale", scale, 0, 1)
     _check_interval("ratio", ratio, 0)
     return [v2.RandomResizedCrop(size, scale, ratio, mode(interpolation), antialias)]
+
+
+def short_side_crop(
+    size: tuple[int, int],
+    short_side: int | tuple[int, int] | None,
+    interpolation: Interpolation,
+    antialias: bool,
+) -> list[nn.Module]:
+    """Resize the short side to a length, or one drawn from a range, and cut a part at random."""
+    from torchvision.transforms import v2
+
+    least = max(size)
+    if not isinstance(short_side, (tuple, list)):
+        side = check_count("short_side", short_side, least=least)
+        resize = ResizeImage((side, side), interpolation, antialias, squash=False)
+        return [resize, v2.CenterCrop(side), v2.RandomCrop(size)]
+    _check_interval("short_side", short_side, least - 1)
+    low, high = (check_count("short_side", side) for side in short_side)
+    # RandomResize never draws the upper end.
+    jitter = v2.RandomResize(low, high + 1, mode(interpolation), antialias)
+    return [jitter, v2.RandomCrop(size)]
 
 
 def rotate(rotation: float | tuple[float, float]) -> list[nn.Module]:

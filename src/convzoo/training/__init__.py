@@ -6,12 +6,20 @@
 
 from convzoo.datasets._prepared import Columns, ImageData, ImageTransform
 from convzoo.training._accelerator import MissingExtraError, MixedPrecision
+from convzoo.training._class_balance import Labelled, balanced_sampler, class_weights
 from convzoo.training._early_stopping import EarlyStopping, EarlyStoppingState
+from convzoo.training._ema import EMA
 from convzoo.training._evaluate import evaluate
 from convzoo.training._fit import fit
+from convzoo.training._fit_options import FitOptions
+from convzoo.training._flips import AlternatingFlips
+from convzoo.training._l2_sp import L2SP
 from convzoo.training._loop import Monitor, TrainingDivergedError, TrainingInterrupted
+from convzoo.training._lr_finder import LRCurve, lr_find
+from convzoo.training._mixing import Mixing, MixingName
 from convzoo.training._processes import ProcessLostError, leave
-from convzoo.training._recipe import Loss, OptimizerName, Schedule
+from convzoo.training._recipe import Loss, OptimizerName
+from convzoo.training._recipes import Recipe, RecipeName
 from convzoo.training._records import (
     ClassResult,
     EpochRecord,
@@ -20,34 +28,62 @@ from convzoo.training._records import (
     StepRecord,
     StopReason,
 )
+from convzoo.training._resizing import ProgressiveResizing
+from convzoo.training._schedules import (
+    Schedule,
+    ScheduleEvery,
+    ScheduleName,
+    StepSchedule,
+    lr_schedule,
+)
 from convzoo.training._speed import NoCompilerError, tune_allocator
 from convzoo.training._trackers import TrackerName
+from convzoo.training._unfreezing import GradualUnfreezing
 
 __all__ = [
+    "EMA",
+    "L2SP",
+    "AlternatingFlips",
     "ClassResult",
     "Columns",
     "EarlyStopping",
     "EarlyStoppingState",
     "EpochRecord",
     "Evaluation",
+    "FitOptions",
+    "GradualUnfreezing",
     "History",
     "ImageData",
     "ImageTransform",
+    "LRCurve",
+    "Labelled",
     "Loss",
     "MissingExtraError",
     "MixedPrecision",
+    "Mixing",
+    "MixingName",
     "Monitor",
     "NoCompilerError",
     "OptimizerName",
     "ProcessLostError",
+    "ProgressiveResizing",
+    "Recipe",
+    "RecipeName",
     "Schedule",
+    "ScheduleEvery",
+    "ScheduleName",
     "StepRecord",
+    "StepSchedule",
     "StopReason",
     "TrackerName",
     "TrainingDivergedError",
     "TrainingInterrupted",
+    "balanced_sampler",
+    "class_weights",
     "evaluate",
     "fit",
     "leave",
+    "lr_find",
+    "lr_schedule",
     "tune_allocator",
 ]

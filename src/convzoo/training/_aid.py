@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from convzoo.layers import DropBlock1d, DropBlock2d, DropBlock3d, DropBlockSchedule
 from convzoo.training._records import EpochRecord
+
+_PLAIN: Final = (int, float, str, bool, list, tuple, dict, Tensor, type(None))
 
 
 class Aid:
@@ -86,15 +88,20 @@ class ScheduleAid(Aid):
         self.scheduler.step()
 
     def state_dict(self) -> dict[str, Any]:
-        # Not its functions, which do not unpickle.
-        return {
-            name: value
-            for name, value in self.scheduler.state_dict().items()
-            if isinstance(value, (int, float, str, bool, list, type(None))) and name != "lr_lambdas"
-        }
+        state: dict[str, Any] = _plain(self.scheduler.state_dict())
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.scheduler.load_state_dict(state)
+
+
+def _plain(value: object) -> Any:
+    """A scheduler's state without its functions, which do not unpickle; in lists None for them."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items() if isinstance(v, _PLAIN)}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(v) if isinstance(v, _PLAIN) else None for v in value)
+    return value
 
 
 class DropBlockAid(Aid):

@@ -63,12 +63,22 @@ class StepSampler(Sampler[Share]):
         seed: Of the order.
         rank: Which process this is, from 0.
         processes: How many there are.
+        weights: How likely each image is to be drawn, (size,), with replacement; None takes each
+            once.
     """
 
     def __init__(
-        self, size: int, batch_size: int, seed: int, *, rank: int = 0, processes: int = 1
+        self,
+        size: int,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        processes: int = 1,
+        weights: Tensor | None = None,
     ) -> None:
         self.size = size
+        self.weights = weights
         self.batch_size = batch_size
         self.steps = size // batch_size
         self.seed = seed
@@ -84,7 +94,11 @@ class StepSampler(Sampler[Share]):
         """Places of the images in the order of this epoch."""
         generator = torch.Generator().manual_seed(self.seed + epoch)
         used = self.steps * self.batch_size
-        places: list[int] = torch.randperm(self.size, generator=generator)[:used].tolist()
+        if self.weights is None:
+            drawn = torch.randperm(self.size, generator=generator)[:used]
+        else:
+            drawn = torch.multinomial(self.weights, used, replacement=True, generator=generator)
+        places: list[int] = drawn.tolist()
         return places
 
     def __iter__(self) -> Iterator[Share]:

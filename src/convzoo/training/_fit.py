@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
@@ -32,7 +32,8 @@ from convzoo.training._accelerator import (
     seeded,
     sharded_wanted,
 )
-from convzoo.training._aid import Aid, DropBlockAid, ScheduleAid
+from convzoo.training._aid import DropBlockAid
+from convzoo.training._class_balance import given_weights, image_weights
 from convzoo.training._data import (
     LoaderSteps,
     OwnSteps,
@@ -45,23 +46,29 @@ from convzoo.training._data import (
 )
 from convzoo.training._early_stopping import EarlyStopping
 from convzoo.training._evaluate import unwrap
-from convzoo.training._loop import Monitor, Run
-from convzoo.training._progress import Progress
-from convzoo.training._recipe import (
-    CrossEntropy,
-    Loss,
-    OptimizerName,
-    Schedule,
-    make_optimizer,
-    make_schedule,
+from convzoo.training._fit_aids import (
+    EMAAid,
+    L2SPAid,
+    UnfreezingAid,
+    image_aids,
+    refuse_spread,
+    schedule_aid,
 )
+from convzoo.training._l2_sp import L2SP
+from convzoo.training._loop import Monitor, Run
+from convzoo.training._mixing import Mixing, MixingName
+from convzoo.training._progress import Progress
+from convzoo.training._recipe import CrossEntropy, Loss, OptimizerName, make_optimizer
 from convzoo.training._records import EpochRecord, History, StepRecord
 from convzoo.training._replica import Replica, ShardedReplica
+from convzoo.training._resizing import ProgressiveResizing
+from convzoo.training._schedules import Schedule, ScheduleEvery
 from convzoo.training._settings import settings_of
 from convzoo.training._speed import compiled, layout
 from convzoo.training._step import Stepper
 from convzoo.training._sync_batch_norm import synchronised_batch_norm
 from convzoo.training._trackers import TrackerName, Trackers
+from convzoo.training._unfreezing import GradualUnfreezing
 
 
 def fit(
@@ -74,12 +81,25 @@ def fit(
     columns: Columns | None = None,
     lr: float | None = None,
     head_lr: float | None = None,
+    layer_decay: float | None = None,
     weight_decay: float | None = None,
+    l2_sp: float | None = None,
     optimizer: OptimizerName | Optimizer = "adamw",
+    optimizer_options: Mapping[str, Any] | None = None,
     schedule: Schedule = "one_cycle",
+    schedule_every: ScheduleEvery = "epoch",
     warmup: float | None = None,
+    milestones: int | Sequence[float] | None = None,
+    gamma: float | None = None,
+    unfreeze_every: int | None = None,
+    ema: float | None = None,
     label_smoothing: float = 0.0,
+    class_weights: Literal["auto"] | Tensor | Sequence[float] | None = None,
+    balanced: bool = False,
     loss: Loss | None = None,
+    mixing: MixingName | Mixing | None = None,
+    resizing: bool | ProgressiveResizing = False,
+    flips: Literal["alternating"] | None = None,
     train_transform: ImageTransform | None = None,
     eval_transform: ImageTransform | None = None,
     monitor: Monitor = "accuracy",
@@ -131,16 +151,42 @@ def fit(
             `img`, `label`, `labels` and their kin).
         lr: Highest learning rate; None is 1e-3, or 1e-2 for SGD.
         head_lr: The head's; None is `lr`.
-        weight_decay: Not applied to biases and norms; None is 1e-2 for AdamW, 1e-4 for SGD, else 0.
+        layer_decay: Factor by which rates fall from stage to stage towards the input, as in
+            [param_groups][convzoo.param_groups].
+        weight_decay: Not applied to biases and norms; None is 1e-2 for AdamW, 1e-4 for SGD, else 0;
+            0 with `l2_sp`.
+        l2_sp: Pull of the backbone towards the weights it has now, the `alpha` of
+            [L2SP][convzoo.training.L2SP]; a tenth of it pulls the head to zero.
         optimizer: A name, or an optimizer over the network's parameters.
-        schedule: `"one_cycle"` (rises, then falls along a cosine; the momentum runs against it),
-            `"cosine"` (falls along a half-cosine to 0) or `"constant"`.
+        optimizer_options: Further arguments of torch's class, by name: `{"momentum": 0.95}`.
+        schedule: `"one_cycle"`, `"cosine"`, `"step"` or `"constant"`, as in
+            [lr_schedule][convzoo.training.lr_schedule]; `"plateau"`, times `gamma` after 5 epochs
+            in a row in which the monitored figure did not improve; or a function from the
+            optimizer to one of torch's schedulers.
+        schedule_every: After what torch's scheduler is stepped; a `ReduceLROnPlateau` sees the
+            monitored figure.
         warmup: Share of all steps over which the learning rate rises, in [0, 1); None is 0.3 for
             `"one_cycle"`, else 0.
+        milestones: For `"step"`: shares of the training; None is (0.5, 0.75).
+        gamma: For `"step"` and `"plateau"`: the factor; None is 0.1.
+        unfreeze_every: The head trains first, and the stages thaw one after the other, so many
+            epochs apart ([GradualUnfreezing][convzoo.training.GradualUnfreezing]).
+        ema: Decay of a moving average of the weights ([EMA][convzoo.training.EMA]), which is scored
+            beside them; the better is kept, without `val` the average.
         label_smoothing: Share of the target spread over all classes, in [0, 1).
-        loss: Called with what the network returned in training and the targets, (B,); returns the
-            mean. None is cross-entropy, to which each auxiliary head adds its own times the
-            network's `aux_weight`, if it has one, else 0.3.
+        class_weights: Weights of the classes in the training loss, (num_classes,); `"auto"` is
+            [class_weights][convzoo.training.class_weights] of `train`.
+        balanced: Whether to draw each class equally often, with replacement.
+        loss: Called with what the network returned in training and the targets, (B,), or of mixed
+            images (B, num_classes); returns the mean. None is cross-entropy, to which each
+            auxiliary head adds its own times the network's `aux_weight`, if it has one, else 0.3.
+        mixing: [Mixing][convzoo.training.Mixing] of images: `"mixup"`, `"cutmix"`, or `"both"` in
+            turn. Training accuracy is not counted then.
+        resizing: Whether training images are small at first, by a
+            [ProgressiveResizing][convzoo.training.ProgressiveResizing] with its defaults, or by the
+            one given.
+        flips: `"alternating"` mirrors each image every other epoch, in place of the preset's random
+            flips ([AlternatingFlips][convzoo.training.AlternatingFlips]).
         train_transform: What to do with every training image instead of the preset's `train()`.
         eval_transform: What to do with every validation image instead of the preset's `eval()`.
         monitor: What makes an epoch the best: highest validation `"accuracy"` (of equals the one
@@ -204,7 +250,9 @@ def fit(
         (1, 1, 'finished')
     """
     check_network(net)
-    check_flags(resume=resume, compile=compile, sync_batch_norm=sync_batch_norm, cpu=cpu)
+    check_flags(
+        resume=resume, compile=compile, sync_batch_norm=sync_batch_norm, cpu=cpu, balanced=balanced
+    )
     if progress is not None:
         check_flags(progress=progress)
     epochs = check_count("epochs", epochs)
@@ -247,10 +295,16 @@ def fit(
         usual = usual_transform(net, train=False)
         reader = Reader("val", eval_transform, usual, classes, columns=columns, labels=known)
         val_data = Prepared(val, reader)
+    numbered = train if isinstance(train, DataLoader) else train_data.data
+    aids = image_aids(
+        train_data, net, mixing=mixing, resizing=resizing, flips=flips, epochs=epochs, seed=seed
+    )
+    weights = given_weights(class_weights, numbered, classes, columns)
     if loss is None:
-        loss = CrossEntropy(label_smoothing, getattr(net, "aux_weight", 0.3))
-    elif label_smoothing:
-        raise InputError("label_smoothing: belongs to the usual loss, got a loss function as well")
+        loss = CrossEntropy(label_smoothing, getattr(net, "aux_weight", 0.3), weights)
+    elif label_smoothing or weights is not None:
+        name = "label_smoothing" if label_smoothing else "class_weights"
+        raise InputError(f"{name}: belongs to the usual loss, got a loss function as well")
 
     with ExitStack() as stack:
         acc = stack.enter_context(accelerator(cpu=cpu, mixed_precision=mixed_precision))
@@ -262,6 +316,10 @@ def fit(
             )
         steps: Steps
         if train_data.loader is not None:
+            if balanced:
+                raise InputError(
+                    "balanced: a DataLoader draws by itself; give it a balanced_sampler(data)"
+                )
             batches = batches_of(train_data.loader, "train")
             loader = acc.prepare_data_loader(shared_out(train_data.loader, processes))
             steps = LoaderSteps(loader, batches, gradient_accumulation, seed, rank)
@@ -270,7 +328,14 @@ def fit(
             batch_size = _batch_size(batch_size, images, gradient_accumulation, processes)
             steps = OwnSteps(
                 train_data,
-                StepSampler(images, batch_size, seed, rank=rank, processes=processes),
+                StepSampler(
+                    images,
+                    batch_size,
+                    seed,
+                    rank=rank,
+                    processes=processes,
+                    weights=image_weights(numbered, columns=columns) if balanced else None,
+                ),
                 num_workers=num_workers,
                 pin_memory=acc.device.type == "cuda",
             )
@@ -283,20 +348,48 @@ def fit(
         in_layout = stack.enter_context(
             layout(replica.trained, channels_last, acc.device, sharded=sharded)
         )
+        if l2_sp is not None and weight_decay is None and isinstance(optimizer, str):
+            weight_decay = 0.0
         made = make_optimizer(
             replica.trained,
             optimizer,
             lr=lr,
             head_lr=head_lr,
             weight_decay=weight_decay,
+            layer_decay=layer_decay,
+            options=optimizer_options,
             fused=not sharded and acc.device.type in ("cpu", "cuda"),
         )
         all_steps = epochs * steps.per_epoch
-        aids: list[Aid] = [
-            ScheduleAid(make_schedule(made, schedule, steps=all_steps, warmup=warmup))
-        ]
+        aids.append(
+            schedule_aid(
+                made,
+                schedule,
+                steps=all_steps,
+                warmup=warmup,
+                milestones=milestones,
+                gamma=gamma,
+                every=schedule_every,
+                monitor=monitor,
+                scored=val is not None,
+            )
+        )
         if DropBlockAid.applies(replica.trained):
             aids.append(DropBlockAid(replica.trained, all_steps))
+        refuse_spread(
+            sharded=sharded, processes=processes, ema=ema, l2_sp=l2_sp, unfreeze=unfreeze_every
+        )
+        if l2_sp is not None:
+            pull = L2SPAid(L2SP(net, l2_sp, l2_sp / 10), loss)
+            aids.append(pull)
+            loss = pull
+        average = None if ema is None else EMAAid(replica.trained, ema)
+        if average is not None:
+            aids.append(average)
+        if unfreeze_every is not None:
+            unfreezing = GradualUnfreezing(net, made, every=unfreeze_every)
+            stack.callback(unfreezing.finish)
+            aids.append(UnfreezingAid(unfreezing))
         forward = vars(replica.trained).get("forward")
         # With evaluation_mode Accelerate leaves DistributedDataParallel out.
         model = acc.prepare_model(replica.trained, evaluation_mode=sharded)
@@ -316,8 +409,12 @@ def fit(
             "label_smoothing": label_smoothing,
             "epochs": epochs,
             "batch_size": batch_size,
-            "schedule": schedule,
+            "schedule": schedule if isinstance(schedule, str) else None,
             "warmup": warmup,
+            "milestones": milestones,
+            "gamma": gamma,
+            "class_weights": None if weights is None else weights.tolist(),
+            "balanced": balanced,
             "monitor": monitor,
             "max_grad_norm": max_grad_norm,
             "seed": seed,
@@ -354,7 +451,10 @@ def fit(
         )
         try:
             with seeded(seed, acc.device):
-                return run(resume=resume)
+                history = run(resume=resume)
+            if average is not None and val is None:
+                average.finish()
+            return history
         finally:
             unwrap(acc, model, forward)
             net.eval()

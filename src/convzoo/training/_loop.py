@@ -135,6 +135,7 @@ class Run:
         seed_all(seed_of("evaluation", self.seed, epoch, self.acc.process_index))
         results = self._evaluate(epoch)
         result = results[-1] if results else None
+        averaged = results[0] if len(results) > 1 else None
         record = EpochRecord(
             epoch=epoch,
             train_loss=train_loss,
@@ -143,6 +144,9 @@ class Run:
             val_accuracy=None if result is None else result.top1,
             lr=self.lr,
             seconds=time.perf_counter() - began,
+            ema_val_loss=None if averaged is None else averaged.loss,
+            ema_val_accuracy=None if averaged is None else averaged.top1,
+            mixed=any(aid.name == "mixing" for aid in self.aids),
         )
         self.trackers.log(epoch * self.steps.per_epoch, **asdict(record))
         self.records.append(record)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from convzoo._checks import check_number
 from convzoo.errors import InputError, UnknownNameError
@@ -19,9 +17,6 @@ from convzoo.models import loss_with_aux
 
 OptimizerName = Literal["adamw", "adam", "sgd", "rmsprop"]
 """Optimizers that `fit` builds; SGD and RMSProp with momentum 0.9."""
-
-Schedule = Literal["one_cycle", "cosine", "constant"]
-"""How the learning rate runs over training."""
 
 Loss = Callable[[Any, Tensor], Tensor]
 """From what the network returned in training, and the targets (B,), to a mean loss."""
@@ -42,14 +37,20 @@ def make_optimizer(
     lr: float | None,
     head_lr: float | None,
     weight_decay: float | None,
+    layer_decay: float | None = None,
+    options: Mapping[str, Any] | None = None,
     fused: bool = False,
 ) -> Optimizer:
     """The optimizer that was named, over what trains; or the one that was given.
 
     With `fused` one kernel steps all weights, where torch has one for the optimizer.
     """
+    if options is not None and not isinstance(options, Mapping):
+        raise InputError(f"optimizer_options: expected a mapping of names, got {options!r:.80}")
+    numbers = {"lr": lr, "head_lr": head_lr, "weight_decay": weight_decay}
     if isinstance(optimizer, Optimizer):
-        for name, value in (("lr", lr), ("head_lr", head_lr), ("weight_decay", weight_decay)):
+        own = {**numbers, "layer_decay": layer_decay, "optimizer_options": options}
+        for name, value in own.items():
             if value is not None:
                 raise InputError(
                     f"{name}: the optimizer given has its own, got {name}={value}; "
@@ -65,52 +66,29 @@ def make_optimizer(
 
     make, usual_lr, usual_decay = _OPTIMIZERS[optimizer]
     lr = usual_lr if lr is None else lr
-    for name, value in (("lr", lr), ("head_lr", head_lr), ("weight_decay", weight_decay)):
+    for name, value in numbers.items():
         if value is not None:
             check_number(name, value, 0)
     decay = usual_decay if weight_decay is None else weight_decay
     groups: Any
     try:
-        groups = param_groups(net, lr, head_lr=head_lr, weight_decay=decay)
+        groups = param_groups(net, lr, head_lr=head_lr, layer_decay=layer_decay, weight_decay=decay)
     except InputError:
-        # Which layer is the head of a foreign network matters only if it is to learn at its own
-        # rate.
-        if head_lr is not None:
+        # Which layer is the head of a foreign network matters only if rates differ.
+        if head_lr is not None or layer_decay is not None:
             raise
         groups = [
             {"params": [p for p in trainable if p.ndim > 1], "weight_decay": decay},
             {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
         ]
     if fused and optimizer != "rmsprop":  # of which torch has none
-        return make(groups, lr, fused=True)
-    return make(groups, lr)
-
-
-def make_schedule(
-    optimizer: Optimizer, schedule: Schedule, *, steps: int, warmup: float | None
-) -> LRScheduler:
-    """The learning rate's course over `steps` steps, each group in proportion to its own."""
-    if schedule not in ("one_cycle", "cosine", "constant"):
-        raise UnknownNameError("schedule", str(schedule), ("one_cycle", "cosine", "constant"))
-    if warmup is not None and not 0 <= warmup < 1:
-        raise InputError(f"warmup: expected a share of the steps in [0, 1), got {warmup}")
-    if schedule == "one_cycle":
-        return OneCycleLR(
-            optimizer,
-            max_lr=[group["lr"] for group in optimizer.param_groups],
-            total_steps=steps + 1,  # it is stepped once after the last step, too
-            pct_start=0.3 if warmup is None else warmup,
-        )
-    rising = round((warmup or 0.0) * steps)
-
-    def factor(step: int) -> float:
-        if step < rising:
-            return (step + 1) / (rising + 1)
-        if schedule == "constant":
-            return 1.0
-        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(steps - rising, 1)))
-
-    return LambdaLR(optimizer, factor)
+        make = functools.partial(make, fused=True)
+    try:
+        return make(groups, lr, **(options or {}))
+    except (RuntimeError, TypeError, ValueError) as error:
+        if not options:
+            raise
+        raise InputError(f"optimizer_options: {error!s:.200}") from None
 
 
 class CrossEntropy:
@@ -119,16 +97,25 @@ class CrossEntropy:
     Args:
         label_smoothing: Share of the target spread over all classes, in [0, 1).
         aux_weight: Weight of each auxiliary head's loss; Szegedy et al. (2014) take 0.3.
+        class_weights: Weight of each class, (num_classes,); None weighs all alike.
     """
 
-    def __init__(self, label_smoothing: float, aux_weight: float) -> None:
+    def __init__(
+        self, label_smoothing: float, aux_weight: float, class_weights: Tensor | None = None
+    ) -> None:
         if not 0 <= label_smoothing < 1:
             raise InputError(f"label_smoothing: expected a share in [0, 1), got {label_smoothing}")
-        self.criterion = functools.partial(F.cross_entropy, label_smoothing=label_smoothing)
+        self.label_smoothing = label_smoothing
         self.aux_weight = aux_weight
+        self.class_weights = class_weights
 
     def __call__(self, output: Tensor | tuple[Tensor | None, ...], targets: Tensor) -> Tensor:
         """The mean loss of a batch; an auxiliary head that was left out (None) counts nothing."""
         if not isinstance(output, Tensor):
             output = tuple(scores for scores in output if scores is not None)
-        return loss_with_aux(output, targets, criterion=self.criterion, weight=self.aux_weight)
+        if self.class_weights is not None:
+            self.class_weights = self.class_weights.to(targets.device)
+        criterion = functools.partial(
+            F.cross_entropy, weight=self.class_weights, label_smoothing=self.label_smoothing
+        )
+        return loss_with_aux(output, targets, criterion=criterion, weight=self.aux_weight)

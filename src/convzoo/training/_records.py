@@ -47,11 +47,15 @@ class EpochRecord:
         train_loss: Mean training loss over the epoch, with augmentation, dropout and label
             smoothing as trained.
         train_accuracy: Share of training images scored right, measured the same way while the
-            weights move, in [0, 1]; None where the targets are not class indices.
+            weights move, in [0, 1]; None where the targets are not class indices or images were
+            mixed, on which accuracy cannot be compared with any other.
         val_loss: Mean cross-entropy on the validation images after the epoch, or None.
         val_accuracy: Share of them scored right, in [0, 1], or None.
         lr: Learning rate of the first parameter group at the epoch's last step.
         seconds: How long the epoch took, validation included.
+        ema_val_loss: Like `val_loss`, of the moving average of the weights; None without one.
+        ema_val_accuracy: Likewise.
+        mixed: Whether images were mixed, so that the training loss is not that of whole ones.
     """
 
     epoch: int
@@ -61,13 +65,20 @@ class EpochRecord:
     val_accuracy: float | None
     lr: float
     seconds: float
+    ema_val_loss: float | None = None
+    ema_val_accuracy: float | None = None
+    mixed: bool = False
 
     def __str__(self) -> str:
         text = f"epoch {self.epoch}: train loss {self.train_loss:.4f}"
         if self.train_accuracy is not None:
             text += f", accuracy {self.train_accuracy:.2%}"
+        elif self.mixed:
+            text += " on mixed images"
         if self.val_loss is not None and self.val_accuracy is not None:
             text += f"; val loss {self.val_loss:.4f}, accuracy {self.val_accuracy:.2%}"
+        if self.ema_val_loss is not None and self.ema_val_accuracy is not None:
+            text += f", averaged {self.ema_val_loss:.4f}, {self.ema_val_accuracy:.2%}"
         return f"{text} ({self.seconds:.1f} s)"
 
 

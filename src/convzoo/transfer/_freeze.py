@@ -106,14 +106,7 @@ def unfreeze(net: M, part: str | Sequence[str] | None = None) -> M:
     """
     refuse_parallel(net, "freeze the network first, then wrap it")
     core = unwrap(net)
-    chosen = select(core, "all" if part is None else part)
-    for module in chosen.modules:
-        if frozen_with(module) is not None:
-            del module.__dict__["train"]
-            module.training = core.training
-    for parameter in chosen.parameters:
-        if parameter.is_floating_point() or parameter.is_complex():
-            parameter.requires_grad_(True)
+    apply_unfreeze(core, select(core, "all" if part is None else part))
     return net
 
 
@@ -210,6 +203,17 @@ def apply_freeze(net: nn.Module, chosen: Selection) -> None:
         # holds on to the copied module and not to this one.
         module.__dict__["train"] = functools.partial(_stay_in_eval, module, holders)
         module.training = False
+
+
+def apply_unfreeze(net: nn.Module, chosen: Selection) -> None:
+    """Let what `select` found in a network train again."""
+    for module in chosen.modules:
+        if frozen_with(module) is not None:
+            del module.__dict__["train"]
+            module.training = net.training
+    for parameter in chosen.parameters:
+        if parameter.is_floating_point() or parameter.is_complex():
+            parameter.requires_grad_(True)
 
 
 def is_frozen(module: nn.Module) -> bool:

@@ -12,6 +12,7 @@ from convzoo._classifier import Classifier
 from convzoo._stages import auxiliary, blocks_by_stage, inside, is_norm
 from convzoo.errors import InputError
 from convzoo.transfer._find_heads import find_heads, unwrap
+from convzoo.transfer._freeze import Selection
 
 _HEAD = "head"
 _AUX = "aux"  # the layers of auxiliary heads before the last; they lie beside the stages
@@ -106,10 +107,8 @@ def param_groups(
     """
     _check(lr, head_lr, layer_decay, weight_decay)
     core = unwrap(net)
-    block_of = _block_of_each(core, find_heads(core))
+    block_of, body, norms = _blocks(core)
     exempt = _named_exempt(core)
-    norms = {path for path, module in core.named_modules() if is_norm(module)}
-    body = _join_norms(core, block_of, norms)
     split: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in core.named_parameters():  # tied ones once
         path = name.rpartition(".")[0]
@@ -135,6 +134,42 @@ def param_groups(
         for decays in (True, False)
         if (block, decays) in split
     ]
+
+
+def blocks_with_parameters(net: nn.Module) -> dict[str, Selection]:
+    """What `param_groups` groups, from the input on, heads and auxiliary heads left out.
+
+    Args:
+        net: The network itself, in no wrapper.
+
+    Returns:
+        By the block's name its parameters, and the modules that lie in it with everything in them.
+    """
+    block_of, body, _ = _blocks(net)
+    found: dict[str, tuple[list[nn.Module], list[nn.Parameter]]] = {
+        name: ([], []) for name in body.values()
+    }
+    # A container such as `features` counts with its first block and holds the others as well.
+    around: dict[str, set[str]] = {}
+    for path, block in block_of.items():
+        pieces = path.split(".") if path else []
+        for end in range(len(pieces) + 1):
+            around.setdefault(".".join(pieces[:end]), set()).add(body.get(block, block))
+    for path, module in net.named_modules():
+        block = body.get(block_of[path], block_of[path])
+        # What has no parameters, a pooling say, has no block of its own either.
+        if block in found:
+            if len(around[path]) == 1:
+                found[block][0].append(module)
+            found[block][1].extend(module.parameters(recurse=False))
+    return {name: Selection(tuple(ms), tuple(ps)) for name, (ms, ps) in found.items()}
+
+
+def _blocks(net: nn.Module) -> tuple[dict[str, str], dict[str, str], set[str]]:
+    """The block of each path, the block that each block counts with, and paths of norms."""
+    block_of = _block_of_each(net, find_heads(net))
+    norms = {path for path, module in net.named_modules() if is_norm(module)}
+    return block_of, _join_norms(net, block_of, norms), norms
 
 
 def _check(

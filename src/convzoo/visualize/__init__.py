@@ -50,7 +50,7 @@ from convzoo.visualize._occlusion_drawn import draw_occlusion
 from convzoo.visualize._patches_drawn import draw_patches
 from convzoo.visualize._pixels import ImageInput, pixels
 from convzoo.visualize._randomise import randomise
-from convzoo.visualize._training import confusion_matrix, learning_curve
+from convzoo.visualize._training import confusion_matrix, draw_lr_curve, learning_curve
 
 __all__ = [
     "ActivationCurve",
@@ -83,6 +83,7 @@ __all__ = [
     "draw_embedding",
     "draw_feature_maps",
     "draw_gradient_flow",
+    "draw_lr_curve",
     "draw_occlusion",
     "draw_patches",
     "draw_predictions",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from convzoo.errors import InputError
-from convzoo.training import Evaluation, History
+from convzoo.training import Evaluation, History, LRCurve
 from convzoo.visualize._drawing import Path, new_figure, save
 
 if TYPE_CHECKING:
@@ -141,6 +141,45 @@ def confusion_matrix(result: Evaluation, path: Path = None, *, title: str | None
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(f"top-1 {result.top1:.2%}" if title is None else title)
+    return save(figure, path)
+
+
+def draw_lr_curve(curve: LRCurve, path: Path = None) -> Figure:
+    """The loss against the learning rate, with what it suggests.
+
+    Args:
+        curve: What [lr_find][convzoo.training.lr_find] returned.
+        path: Where to write the picture; the suffix says in which format. None does not.
+
+    Returns:
+        The figure, 600 x 400 pixels when written as PNG.
+
+    Raises:
+        ConvzooError: The `plot` extra is not installed.
+
+    Examples:
+        >>> from convzoo.training import LRCurve
+        >>> from convzoo.visualize import draw_lr_curve
+        >>> lrs, losses = tuple(10.0**-n for n in range(30, 0, -1)), tuple(range(30, 0, -1))
+        >>> draw_lr_curve(LRCurve(lrs, losses, losses, "finished")).axes[0].get_xscale()
+        'log'
+    """
+    figure = new_figure(6.0, 4.0)
+    axes = figure.subplots()
+    axes.plot(curve.lrs, curve.losses, color="C0", alpha=0.3, label="each batch")
+    axes.plot(curve.lrs, curve.smoothed, color="C0", label="smoothed")
+    for name, lr, color in (("valley", curve.valley, "C1"), ("steepest", curve.steepest, "C2")):
+        if lr is not None:
+            loss = curve.smoothed[curve.lrs.index(lr)]
+            axes.plot([lr], [loss], "o", color=color, markersize=9, label=f"{name}: {lr:.2g}")
+    axes.set_xscale("log")
+    # A last loss beyond all others would leave the rest a flat line.
+    low, high = min(curve.smoothed), max(curve.smoothed[: -(len(curve.smoothed) // 20) or None])
+    axes.set_ylim(low - 0.1 * (high - low) - 1e-3, high + 0.4 * (high - low) + 1e-3)
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("loss")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
     return save(figure, path)
 
 
