@@ -13,6 +13,7 @@ import click
 
 from convzoo.cli._catalogue import fetch, info, models, push, verify
 from convzoo.cli._errors import status_of
+from convzoo.cli._export import export
 from convzoo.cli._finetune import finetune
 from convzoo.cli._see import draw, filters, look
 from convzoo.cli._use import evaluate, predict
@@ -31,7 +32,7 @@ for _command in (
     *(finetune, predict, evaluate),
     *(models, info),
     *(look, draw, filters),
-    *(fetch, verify, push),
+    *(fetch, verify, push, export),
 ):
     command.add_command(_command)
 
