@@ -118,6 +118,7 @@ def test_every_command_prints_one_json_document(
     arguments = {
         "draw": ["lenet5", "--out", str(tmp_path / "net.svg")],
         "evaluate": [str(tmp_path / "out")],
+        "export": [weights, "--to", "pt2", "--out", str(tmp_path / "net.pt2")],
         "fetch": [weights],
         "filters": [weights, "--out", str(tmp_path / "kernels.png")],
         "finetune": quick(None, tmp_path / "out", "--no-baseline")[1:],

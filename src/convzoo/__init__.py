@@ -38,6 +38,7 @@ from convzoo.errors import (
     CorruptWeightsError as CorruptWeightsError,
     DataError as DataError,
     InputError as InputError,
+    MissingExtraError as MissingExtraError,
     UnknownNameError as UnknownNameError,
     WeightsError as WeightsError,
 )

@@ -80,3 +80,7 @@ class CorruptWeightsError(WeightsError):
 
 class DataError(ConvzooError, RuntimeError):
     """An image or a data folder cannot be used; the message names the file."""
+
+
+class MissingExtraError(ConvzooError, ImportError):
+    """An optional dependency is not installed; the message says what to install."""

@@ -13,6 +13,7 @@ import click
 
 from convzoo.cli._catalogue import info, models, push, verify
 from convzoo.cli._errors import status_of
+from convzoo.cli._export import export
 from convzoo.cli._fetch import fetch
 from convzoo.cli._finetune import finetune
 from convzoo.cli._see import draw, filters, look
@@ -32,7 +33,7 @@ for _command in (
     *(finetune, predict, evaluate),
     *(models, info),
     *(look, draw, filters),
-    *(fetch, verify, push),
+    *(fetch, verify, push, export),
 ):
     command.add_command(_command)
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 import torch
 
-from convzoo.errors import ConvzooError, InputError
+from convzoo.errors import InputError, MissingExtraError
 
 MixedPrecision = Literal["no", "bf16", "fp16", "auto"]
 """Number format of the forward pass; the weights stay as they are.
@@ -23,10 +23,6 @@ MixedPrecision = Literal["no", "bf16", "fp16", "auto"]
 log: Final = logging.getLogger("convzoo")
 
 _USE_FSDP: Final = "ACCELERATE_USE_FSDP"  # set by `accelerate launch --use_fsdp`
-
-
-class MissingExtraError(ConvzooError, ImportError):
-    """An optional dependency is not installed; the message says what to install."""
 
 
 def require_train_extra() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from convzoo.training import MissingExtraError
+from convzoo.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

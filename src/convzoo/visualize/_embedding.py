@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from convzoo._checks import check_choice, check_count
-from convzoo.errors import InputError
-from convzoo.training import MissingExtraError
+from convzoo.errors import InputError, MissingExtraError
 from convzoo.transfer._find_heads import find_heads
 from convzoo.visualize._drawing import Path, new_figure, save
 from convzoo.visualize._judged import batches
