@@ -111,7 +111,7 @@ def builders(infos: Iterable[ModelInfo]) -> str:
         rows.append(
             (
                 f"`{info.name}`",
-                " x ".join(map(str, info.input_shape)),
+                f"{info.input_shape[1]}",
                 sizes(found),
                 f"{found.parameters:,}",
                 work(found.multiply_adds),
@@ -119,7 +119,7 @@ def builders(infos: Iterable[ModelInfo]) -> str:
                 took,
             )
         )
-    head = ("builder", "image", "sizes accepted", "parameters:", "multiply-adds:", "file:", "time:")
+    head = ("builder", "image:", "sizes accepted", "parameters:", "multiply-adds:", "file:", "time:")
     return table(head, rows)
 
 
@@ -265,8 +265,8 @@ their number. `convzoo draw {info.name} --out {info.name}.svg` draws it.
 
 {builders(infos)}
 
-Multiply-adds are those of convolutions and linear layers for one image, as papers count them; the
-file holds float32. Time is one image's forward pass on {record["processor"]}, {record["threads"]}
+An image's side is in pixels, the paper's first. Multiply-adds are those of convolutions and linear
+layers for one image of that size, as papers count them; the file holds float32. Time is one image's forward pass on {record["processor"]}, {record["threads"]}
 threads, PyTorch {record["torch"]}: the median of several.
 
 Departs from the paper in:

@@ -120,3 +120,9 @@ def test_what_a_reader_searches_for_is_there() -> None:
     )
     for words in ("Transfer learning", "Grad-CAM", "verfitting", "CIFAR-10"):
         assert words in titles, words
+
+
+def test_the_reference_has_every_name_of_the_pictures() -> None:
+    pages = "".join(page.read_text("utf-8") for page in (DOCS / "reference").glob("visual*.md"))
+    listed = re.findall(r"^::: convzoo\.visualize\.(\w+)$", pages, re.MULTILINE)
+    assert sorted(listed) == sorted(convzoo.visualize.__all__)
