@@ -74,8 +74,11 @@ def fingerprint(data: object) -> str | None:
     if isinstance(data.images, Tensor):
         known.update(data.images.numpy().tobytes())
         return known.hexdigest()
-    root = os.path.commonpath([path.parent for path in data.images])
-    for path in data.images:
+    paths = [image for image in data.images if isinstance(image, Path)]
+    if len(paths) < len(data.images):  # rows of a table
+        return None
+    root = os.path.commonpath([path.parent for path in paths])
+    for path in paths:
         entry = f"{os.path.relpath(path, root)}\0{path.stat().st_size}\0"
         known.update(entry.encode("utf-8", "surrogateescape"))
     return known.hexdigest()
