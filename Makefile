@@ -52,9 +52,11 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy --strict tests/typed/users.py
 	PATH="$(CURDIR)/$(BIN):$$PATH" basedpyright --level error tests/typed/users.py
 
-# What only text can tell a type checker: tags and names, from the catalogue and the registry.
+# What only text can tell a type checker: tags and names, from the catalogue and the registry; and
+# the pages of the families.
 generated: $(VENV)/.installed-dev
 	$(BIN)/python tests/generate_types.py
+	$(BIN)/python docs/write_pages.py
 
 docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -203,7 +203,7 @@ def main() -> None:
     arguments = parser.parse_args()
     recipe = RECIPES[arguments.model]
     log = [
-        f"# {arguments.model} on Fashion-MNIST",
+        f"## {arguments.model} on Fashion-MNIST",
         "",
         (
             f"`python benchmarks/train_fashion_mnist.py {arguments.model} "

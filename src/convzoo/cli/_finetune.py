@@ -135,7 +135,7 @@ from convzoo.cli._use import CPU, ON_ERROR
 @click.option("--quiet", "-q", is_flag=True, help="Print errors and warnings only.")
 @JSON
 def finetune(**given: object) -> None:
-    """Fit a pretrained network to images of your own, or to a known data set.
+    """Fit a pretrained network to images of your own.
 
     They are in DATA, a folder with one subfolder a class, with or without train/val/test folders
     around them. Or DATA is a data set: mnist, fashion_mnist, cifar10, cifar100, imagenette,

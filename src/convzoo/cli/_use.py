@@ -210,7 +210,10 @@ def part_of(found: str | Path, part: Literal["train", "val", "test"] | None) -> 
     from convzoo.datasets._named import NAMED
     from convzoo.errors import DataError
 
-    splits = datasets.load(f"{NAMED}{found}" if found in datasets.NAMES else found)
+    if found == "digits":
+        splits = datasets.digits()
+    else:
+        splits = datasets.load(f"{NAMED}{found}" if found in datasets.NAMES else found)
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     images = parts[part] if part else splits.test or splits.val
     if not images:

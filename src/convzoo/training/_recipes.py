@@ -171,7 +171,12 @@ class Recipe:
         preset = getattr(net, "preset", None)
         own = given.get("train_transform") is None and not isinstance(train, DataLoader)
         own = given.get("train_transform") is None
-        if self.augment and own and isinstance(preset, Preset) and not isinstance(train, DataLoader):
+        if (
+            self.augment
+            and own
+            and isinstance(preset, Preset)
+            and not isinstance(train, DataLoader)
+        ):
             _refuse_ready(train, given.get("columns"))
             given["train_transform"] = self.train_transform(preset)
         return fit(net, train, val, **given)
