@@ -76,6 +76,12 @@ def kind(net: Classifier) -> Hashable:
     return type(net), frozenset(parts)
 
 
+def blocks(name: str) -> int:
+    """Residual blocks of a network, read from its settings: every process that collects builds the
+    shallow ones, and the two deepest would take it longer than all of those."""
+    return sum(ARCHITECTURES[name].settings.get("layers", ()))
+
+
 class Standing(NamedTuple):
     """Which networks stand for others, so that `make test` need not take them all.
 
@@ -84,33 +90,30 @@ class Standing(NamedTuple):
         kinds: Besides those, the one of the fewest modules of each kind that has a shallow one.
         very_shallow: Networks quick to run with real numbers as well.
         shallow: Networks quick to trace, fill and keep.
-        not_the_deepest: All but the two of a thousand layers and more.
     """
 
     classes: list[str]
     kinds: list[str]
     very_shallow: list[str]
     shallow: list[str]
-    not_the_deepest: list[str]
 
 
 def standing_for_others() -> Standing:
-    nets = [(name, build_meta(name)) for name in ARCHITECTURES][::-1]
+    classes = sorted({info.network: name for name, info in [*ARCHITECTURES.items()][::-1]}.values())
+    nets = [(name, build_meta(name)) for name in ARCHITECTURES if blocks(name) < 30][::-1]
     modules = {name: len(list(net.modules())) for name, net in nets}
-    classes = sorted({type(net): name for name, net in nets}.values())
     nets.sort(key=lambda item: modules[item[0]], reverse=True)
-    kinds = {kind(net): name for name, net in nets}
-    shallow = [name for name in EVERY if modules[name] < 230]
+    kinds = {kind(net): name for name, net in nets if modules[name] < 230}
+    shallow = sorted(name for name in modules if modules[name] < 230)
     return Standing(
         classes,
-        sorted({*classes, *(name for name in kinds.values() if name in shallow)}),
-        [name for name in EVERY if modules[name] < 100],
+        sorted({*classes, *kinds.values()}),
+        [name for name in shallow if modules[name] < 100],
         shallow,
-        [name for name in EVERY if modules[name] < 1000],
     )
 
 
-CLASSES, KINDS, VERY_SHALLOW, SHALLOW, NOT_THE_DEEPEST = standing_for_others()
+CLASSES, KINDS, VERY_SHALLOW, SHALLOW = standing_for_others()
 
 
 def plain(names: Collection[str]) -> list[Case]:
@@ -128,16 +131,16 @@ def parameters(cases: Collection[object], quick: Collection[object]) -> list[obj
 # Every network, in `make test` one of each kind: for what depth and width do not touch.
 BY_KIND = parameters(EVERY, quick=KINDS)
 SHALLOW_VARIANTS = [case for case in VARIANTS if case.name in SHALLOW]
-# Of few parameters as well: those are quick to fill and to write.
-LIGHT = {*SHALLOW} - {"wide_resnet50_2", "alexnet", "zfnet"}
+# Of few parameters as well, as `build` has them: those are quick to fill and to write.
+LIGHT = {*SHALLOW} - {"wide_resnet50_2", "resnext50_32x4d"}
 # With real numbers, forward and backward: one of each class, and the variants of few layers.
 NUMBERS = parameters(
     [*plain(EVERY), *VARIANTS],
     quick=[*plain({*CLASSES} & LIGHT), *(c for c in VARIANTS if c.name in VERY_SHALLOW)],
 )
 CASES = parameters([*plain(EVERY), *VARIANTS], quick=[*plain(KINDS), *SHALLOW_VARIANTS])
-# What depth alone makes slow: the two networks of a thousand layers and more.
-ALL_BUT_DEEPEST = parameters(EVERY, quick=NOT_THE_DEEPEST)
+# What depth alone makes slow.
+BY_DEPTH = parameters(EVERY, quick=SHALLOW)
 # Of those that stand for a family, in `make test` the ones that are quick to fill and to write.
 FIRSTS_TO_KEEP = parameters(FIRSTS, quick=LIGHT)
 
@@ -145,14 +148,21 @@ FIRSTS_TO_KEEP = parameters(FIRSTS, quick=LIGHT)
 def narrow(name: str) -> dict[str, object]:
     """Options that leave out most of the parameters and none of the parts.
 
-    Of VGG's 133 to 144 million parameters 120 are in two fully connected layers.
+    Of VGG's 133 to 144 million parameters 120 are in two fully connected layers. AlexNets have no
+    such option: the fixture `narrow_alexnets` does the same for them.
     """
     return {"hidden": 64} if name.startswith("vgg") else {}
 
 
 def build(name: str, **options: object) -> Classifier:
     """A real network with few classes, whose normalisation layers do something."""
-    net = convzoo.create_model(name, num_classes=7, **{**narrow(name), **options}).eval()
+    return normalised(
+        convzoo.create_model(name, num_classes=7, **{**narrow(name), **options}).eval()
+    )
+
+
+def normalised(net: Classifier) -> Classifier:
+    """The network, after its normalisation layers have seen a batch."""
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
         nn.init.uniform_(norm.weight, 0.8, 1.2)

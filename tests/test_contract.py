@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 import convzoo
 from contract_nets import (
-    ALL_BUT_DEEPEST,
     ARCHITECTURES,
+    BY_DEPTH,
     BY_KIND,
     CASES,
     EVERY,
@@ -26,6 +26,7 @@ from contract_nets import (
     images,
 )
 from convzoo import models
+from convzoo._meta_device import OnMeta
 from convzoo.errors import InputError, UnknownNameError
 
 
@@ -48,7 +49,7 @@ def test_any_classes_and_channels_without_memory(name: str) -> None:
     assert net(x).shape == (2, 11)
 
 
-@pytest.mark.parametrize("name", ALL_BUT_DEEPEST)
+@pytest.mark.parametrize("name", BY_DEPTH)
 def test_the_papers_size_and_classes_are_the_default(name: str) -> None:
     net = build_meta(name).eval()
     channels, height, width = ARCHITECTURES[name].input_shape
@@ -97,7 +98,7 @@ def test_min_size_is_the_smallest_that_works(
         net(too_small)
 
 
-@pytest.mark.parametrize("name", ALL_BUT_DEEPEST)
+@pytest.mark.parametrize("name", BY_DEPTH)
 def test_stages_have_the_channels_and_strides_they_say(name: str) -> None:
     net = build_meta(name).eval()
     channels, side, _ = ARCHITECTURES[name].input_shape
@@ -247,8 +248,10 @@ def test_departures_are_stated() -> None:
     # The book's network is built and initialised as in the book; every other departs somewhere.
     assert {name for name, info in ARCHITECTURES.items() if not info.departs} == {"cifar2_cnn"}
     for name, info in ARCHITECTURES.items():
-        net = build_meta(name)
-        if isinstance(net, (models.ResNet, models.PreActResNet)):
+        if issubclass(info.network, (models.ResNet, models.PreActResNet)):
+            shallow = {**info.settings, "layers": [1] * len(info.settings["layers"])}
+            with OnMeta():
+                net = info.network(**shallow)
             assert "initialised by fan-out" in info.departs
             second = net.layer2[0]
             strides_late = isinstance(second, models.Bottleneck) and second.conv2.stride == (2, 2)

@@ -13,34 +13,48 @@ from torch import nn
 from contract_nets import (
     CLASSES,
     KINDS,
-    SHALLOW,
     VARIANTS,
+    VERY_SHALLOW,
     Case,
     build,
     images,
+    normalised,
     parameters,
     plain,
 )
 from convzoo import Classifier
-from convzoo.models import to_fully_convolutional
+from convzoo.models import PreActBottleneck, PreActResNet, to_fully_convolutional
+
+pytestmark = pytest.mark.usefixtures("narrow_alexnets")
 
 # Another number of input channels is another width; heads for training are not there in evaluation.
 NO_NEW_PARTS = ({"in_channels"}, {"aux_heads"})
 NEW_PARTS = [case for case in VARIANTS if set(case.options) not in NO_NEW_PARTS]
 # Tracing takes in proportion to layers, and the deepest have 4,000: one of each kind is traced.
 TRACED = [*plain(KINDS), *NEW_PARTS]
-SHALLOW_CLASSES = plain([name for name in CLASSES if name in SHALLOW])
+SHALLOW_CLASSES = plain([name for name in CLASSES if name in VERY_SHALLOW])
 # ONNX takes five times as long as the rest: towers, and a normalisation of our own.
 FOR_ONNX = plain(["alexnet_2012"])
 
 
 @pytest.mark.parametrize("case", parameters(TRACED, quick=SHALLOW_CLASSES))
 def test_compiles_without_graph_breaks(case: Case) -> None:
-    net = build(case.name, **case.options)
+    # Tracing forward and backward into single operators takes twice as long: one of each class.
+    check_compiled(
+        build(case.name, **case.options), "aot_eager" if case in plain(CLASSES) else "eager"
+    )
+
+
+def test_few_pre_activation_blocks_compile_and_export() -> None:
+    # The shallowest network of the class has 16: it waits for `make test-all`.
+    net = PreActResNet(PreActBottleneck, [1, 2], widths=(16, 32), num_classes=7, stem="small")
+    check_compiled(normalised(net.eval()), "aot_eager")
+    check_exported(net)
+
+
+def check_compiled(net: Classifier, backend: str) -> None:
     x = images(net)
     torch._dynamo.reset()  # it counts the classes that share a forward
-    # Tracing forward and backward into single operators takes twice as long: one of each class.
-    backend = "aot_eager" if case in plain(CLASSES) else "eager"
     compiled = torch.compile(net, fullgraph=True, backend=backend)
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), net(x), rtol=1e-4, atol=1e-5)
@@ -62,7 +76,10 @@ def test_training_with_auxiliary_heads_compiles(name: str) -> None:
 
 @pytest.mark.parametrize("case", parameters(TRACED, quick=SHALLOW_CLASSES))
 def test_exports_with_a_dynamic_batch(case: Case) -> None:
-    net = build(case.name, **case.options)
+    check_exported(build(case.name, **case.options))
+
+
+def check_exported(net: Classifier) -> None:
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(net, (images(net),), dynamic_shapes=({0: batch},))
     x = images(net, batch=5)
