@@ -14,7 +14,7 @@ import huggingface_hub.constants
 import pytest
 
 from convzoo import weights
-from convzoo.hub import _cache, _sources, save
+from convzoo.hub import _cache, _remote, save
 from hub_helpers import REPO, as_before, three
 from hub_server import HubServer
 
@@ -33,7 +33,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.delenv("HF_TOKEN", raising=False)
         monkeypatch.setattr(_cache, "_verified", {})
-        monkeypatch.setattr(_sources, "_warned", set())
+        monkeypatch.setattr(_remote, "_warned", set())
         monkeypatch.setattr(time, "sleep", lambda _: None)  # pauses before another try
         huggingface_hub.close_session()
         yield server

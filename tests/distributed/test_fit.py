@@ -14,20 +14,14 @@ from convzoo.training._sync_batch_norm import exchanged_batch_norm
 
 
 @pytest.fixture(scope="module")
-def cases(pytestconfig: pytest.Config) -> str:
-    """Which trainings the workers do: all of them where the long tests run."""
-    return "quick" if pytestconfig.option.markexpr == "not long" else "all"
-
-
-@pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory, cases: str) -> dict[str, Any]:
     (found,) = run_once(tmp_path_factory, "training.py", 1, cases)
     return found["copies"]
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory, cases: str) -> list[dict[str, Any]]:
-    return run_once(tmp_path_factory, "training.py", 2, cases)
+def two(ranks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [rank["training"] for rank in ranks]
 
 
 def longer(*names: Any) -> list[Any]:
@@ -126,18 +120,23 @@ def test_four_processes_end_with_the_weights_of_one(alone, tmp_path: Path) -> No
     assert rank["one image"] == 1
 
 
-@pytest.mark.parametrize(
-    "names", [["cifar_resnet20", "mlp"], *longer(["vgg11", "googlenet", "lenet5"])], ids="-".join
-)
-def test_shares_are_laid_out_by_stage(tmp_path: Path, names: list[str]) -> None:
+def test_shares_are_laid_out_by_stage(ranks) -> None:
+    check_shares([rank["sharding"] for rank in ranks])
+
+
+@pytest.mark.long
+def test_shares_of_more_networks_are_laid_out_by_stage(tmp_path: Path) -> None:
+    check_shares(run("sharding.py", tmp_path, 2, "vgg11,googlenet,lenet5"))
+
+
+def check_shares(ranks: list[dict[str, Any]]) -> None:
     units = {
         "cifar_resnet20": {"", "conv1", "bn1", "layer1", "layer2", "layer3"},
         "vgg11": {"features.8"},  # conv3_1: its stage ends at a pooling
         "mlp": {""},
     }
-    for rank in run("sharding.py", tmp_path, 2, ",".join(names)):
-        for name in names:
-            found = rank[name]
+    for rank in ranks:
+        for name, found in rank.items():
             assert found["equal"]
             # Rows are shared out: of an odd number one rank has one more.
             assert abs(found["own numbers"] / found["numbers"] - 0.5) < 0.04, name

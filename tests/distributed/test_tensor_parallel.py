@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ranks import run, run_once
+from ranks import run
 
 from convzoo.errors import InputError
 from convzoo.models.alexnet_split import alexnet_tensor_parallel
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+def two(ranks: list[dict]) -> list[dict]:
     """Two ranks: 20 steps on the digits, fc6 and fc7 narrowed to 512 units to be quick."""
-    return run_once(tmp_path_factory, "towers.py", 2, "20", "narrow")
+    return [rank["towers"] for rank in ranks]
 
 
 def test_the_ranks_hold_halves(two) -> None:

@@ -11,17 +11,10 @@ from convzoo import weights
 from convzoo._checks import check_path
 from convzoo.errors import CheckpointError, CorruptWeightsError, InputError, WeightsError
 from convzoo.hub._cache import Access, HubFile, Verify, actual_hash, announced_hash, cached_path
-from convzoo.hub._pickles import is_pickle
+from convzoo.hub._files import HUB, INDEX_FILE, WEIGHTS_FILE, is_pickle, opened
+from convzoo.hub._remote import parse_hub
 from convzoo.hub._safetensors import SafetensorsFile, tensors_with_nan
-from convzoo.hub._shards import INDEX_FILE
-from convzoo.hub._sources import (
-    HUB,
-    WEIGHTS_FILE,
-    looks_like_a_path,
-    opened,
-    parse_hub,
-    resolve,
-)
+from convzoo.hub._sources import looks_like_a_path, resolve
 
 
 class CachedWeights(NamedTuple):

@@ -18,9 +18,9 @@ from convzoo._meta_device import garbage_collection_paused
 from convzoo.errors import CheckpointError, WeightsError
 from convzoo.hub import _key_maps
 from convzoo.hub._config import TRAINING_OPTIONS
+from convzoo.hub._files import Source
 from convzoo.hub._safetensors import TensorEntry
 from convzoo.hub._slots import Slot, assign, mismatch, slots
-from convzoo.hub._sources import Source
 from convzoo.registry import ModelInfo
 
 log = logging.getLogger("convzoo")

@@ -15,16 +15,10 @@ from torch import Tensor
 from convzoo.errors import WeightsError
 from convzoo.hub._safetensors import DTYPES, SafetensorsFile, Serialised
 
-_ENDINGS: Final = (".pth", ".pt", ".th", ".bin", ".ckpt", ".pth.tar", ".pt.tar")
 _PLACES: Final = (
     "state_dict", "model", "net", "model_state_dict", "state_dict_ema", "model_ema"
 )  # fmt: skip
 _PREFIXES: Final = ("module.", "_orig_mod.", "model.", "net.")
-
-
-def is_pickle(name: str) -> bool:
-    """Whether a file's name says that it is a pickle."""
-    return name.endswith(_ENDINGS)
 
 
 def read_pickle(path: Path) -> SafetensorsFile:

@@ -12,8 +12,6 @@ from torch import Tensor
 from convzoo.errors import WeightsError
 from convzoo.hub._safetensors import MAX_HEADER_BYTES, SafetensorsFile, TensorEntry, read_json
 
-INDEX_FILE: Final = "model.safetensors.index.json"
-
 _MOST_SHARDS: Final = 1000
 
 

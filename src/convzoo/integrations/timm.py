@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from convzoo import hub
 from convzoo._contract import Contract
 from convzoo.hub._config import name_for_timm
-from convzoo.hub._sources import HUB
+from convzoo.hub._files import HUB
 from convzoo.registry import MODELS, model_info
 
 __all__ = ["register"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import torch
 from leave import leave
@@ -16,10 +17,10 @@ from convzoo.training._replica import shard
 NAMES = sys.argv[2].split(",")
 
 
-def main() -> None:
+def main() -> dict[str, Any]:
     torch.set_num_threads(1)
     mesh = init_device_mesh("cpu", (2,))
-    found = {}
+    found: dict[str, Any] = {}
     for name in NAMES:
         torch.manual_seed(0)
         net = convzoo.create_model(name, num_classes=4)
@@ -33,7 +34,8 @@ def main() -> None:
             "equal": all(torch.equal(shares[k].full_tensor(), v) for k, v in whole.items()),
             "units": [path for path, m in net.named_modules() if isinstance(m, FSDPModule)],
         }
-    leave(found)
+    return found
 
 
-main()
+if __name__ == "__main__":
+    leave(main())

@@ -7,6 +7,7 @@ by rounding only.
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def foreign() -> nn.Module:
 
 def trained(net: nn.Module, **options: Any) -> dict[str, Any]:
     """What a training left, in every form in which it can be told."""
+    gc.freeze()  # `fit` and `evaluate` collect as they end: what is here stays
     images = data(net)
     options = {"epochs": 2, "batch_size": 8, "lr": 0.01, "cpu": True} | options
     history = training.fit(net, images, images, **options)
@@ -152,7 +154,7 @@ def diverged() -> tuple[str, int]:
     return told, len(again.epochs)
 
 
-def main() -> None:
+def main() -> dict[str, Any]:
     torch.set_num_threads(1)
     found: dict[str, Any] = {"copies": trainings("copies", False)}
     several = dist.is_initialized() and dist.get_world_size() > 1
@@ -177,7 +179,8 @@ def main() -> None:
             found["refusal of folders"] = str(error)
     few = TensorDataset(data(lenet()).tensors[0][:1], torch.zeros(1, dtype=torch.long))
     found["one image"] = training.evaluate(lenet(), few, cpu=True).samples
-    leave(found)
+    return found
 
 
-main()
+if __name__ == "__main__":
+    leave(main())
