@@ -29,6 +29,11 @@ PAGES_OF_TOOLS = {
     "retrieval.md": "torchvision",
     "segmentation.md": "torchvision",
 }
+SHOWN = {
+    name
+    for page in (ROOT / "docs").rglob("*.md")
+    for name in re.findall(r"^::: (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+}
 MODULES = sorted(m.name for m in pkgutil.walk_packages(convzoo.__path__, "convzoo."))
 
 
@@ -69,13 +74,37 @@ def test_examples_in_docstrings_run(
     assert failed == 0
 
 
+@pytest.mark.parametrize("name", sorted(SHOWN))
+def test_what_the_pages_show_is_there(name: str) -> None:
+    assert pkgutil.resolve_name(name).__doc__
+
+
+def test_pages_and_links_are_there(tmp_path: Path) -> None:
+    commands, configuration = (
+        pytest.importorskip(f"mkdocs.{part}") for part in ("commands.build", "config")
+    )
+    # The reference, which takes ten times as long, is built with the whole site.
+    config = configuration.load_config(
+        str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path), plugins=["search"]
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its themes'
+        commands.build(config)
+    check_search(tmp_path)
+
+
+@pytest.mark.long
 def test_the_site_builds_strictly(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
     done = processes.run(command, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
-    index = (tmp_path / "search" / "search_index.json").read_text(encoding="utf-8")
-    for words in ("Transfer learning", "Grad-CAM", "overfitting", "CIFAR-10", "resnet50"):
-        assert words in index
+    check_search(tmp_path)
     # No page is too long to be read, or to be loaded over a telephone.
     assert max(page.stat().st_size for page in tmp_path.rglob("*.html")) < 1_500_000
+
+
+def check_search(site: Path) -> None:
+    index = (site / "search" / "search_index.json").read_text(encoding="utf-8")
+    for words in ("Transfer learning", "Grad-CAM", "overfitting", "CIFAR-10", "resnet50"):
+        assert words in index

@@ -16,7 +16,7 @@ import torch
 
 from convzoo._checks import LARGEST, MOST_CHANNELS, check_count, check_flags
 from convzoo._contract import Contract
-from convzoo._meta_device import OnMeta
+from convzoo._meta_device import OnMeta, garbage_collection_paused
 from convzoo.errors import ConvzooError, InputError, UnknownNameError
 from convzoo.registry import ModelInfo
 
@@ -134,6 +134,7 @@ def own_options(info: ModelInfo, options: Mapping[str, Any]) -> dict[str, Any]:
     return own
 
 
+@garbage_collection_paused()
 def empty(
     info: ModelInfo,
     own: Mapping[str, Any],

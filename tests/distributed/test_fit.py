@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from ranks import run, run_once
+from ranks import WORKERS, run
 from torch import nn
 
 from convzoo.training._sync_batch_norm import exchanged_batch_norm
@@ -15,8 +17,11 @@ from convzoo.training._sync_batch_norm import exchanged_batch_norm
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory, cases: str) -> dict[str, Any]:
-    (found,) = run_once(tmp_path_factory, "training.py", 1, cases)
-    return found["copies"]
+    """What one process found: this one, which has imported everything."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(WORKERS)
+        patch.setattr(sys, "argv", ["training.py", str(tmp_path_factory.mktemp("alone")), cases])
+        return importlib.import_module("training").main()["copies"]
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
+from convzoo._meta_device import garbage_collection_paused
 from convzoo.errors import InputError, WeightsError
 
 MAX_HEADER_BYTES: Final = 16 << 20
@@ -114,6 +115,7 @@ class SafetensorsFile:
         WeightsError: The file cannot be opened, or is not a whole safetensors file.
     """
 
+    @garbage_collection_paused()
     def __init__(self, path: Path, pages: mmap.mmap | None = None) -> None:
         self.path = path
         self._pages = _mapped(path) if pages is None else pages
