@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 import convzoo
-from contract_nets import ALL_BUT_DEEPEST
+from contract_nets import BY_DEPTH
 from convzoo import models
 from convzoo.errors import CheckpointError, ConvzooError, InputError
 from convzoo.hub import load, save
@@ -189,7 +189,7 @@ def test_what_changes_training_only_is_no_change(tmp_path: Path) -> None:
     assert same(load(save(net, tmp_path / "net")), net)
 
 
-@pytest.mark.parametrize("name", ALL_BUT_DEEPEST)
+@pytest.mark.parametrize("name", BY_DEPTH)
 def test_a_network_as_it_was_built_is_never_refused(name: str) -> None:
     if sum(p.numel() for p in convzoo.create_model(name, device="meta").parameters()) < 3e6:
         check_savable(convzoo.create_model(name))
