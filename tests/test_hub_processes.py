@@ -28,7 +28,7 @@ pytest_plugins = ["hub_fixtures"]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 PRELUDE = """
-import os, resource, signal, sys, time, warnings
+import gc, os, resource, signal, sys, time, warnings
 from pathlib import Path
 warnings.simplefilter("ignore")
 import torch
@@ -38,6 +38,7 @@ from convzoo.errors import WeightsError
 from convzoo.hub import load, save
 from hub_helpers import same, three
 from processes import end_with_parent
+gc.freeze()  # else each child's collections copy what they walk
 
 def child(work):
     pid = os.fork()
