@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     )
     from convzoo.hub._replace import SAVED as SAVED, check_ours as check_ours, says as says
     from convzoo.hub._save import push as push, save as save
-
-__getattr__ = _attributes(
-    __name__,
-    {
-        "convzoo.hub._fetch": ["CachedWeights", "fetch", "verify"],
-        "convzoo.hub._fill": ["adapt_first_convolution"],
-        "convzoo.hub._load": ["build_with_weights", "from_pretrained", "load"],
-        "convzoo.hub._replace": ["SAVED", "check_ours", "says"],
-        "convzoo.hub._save": ["push", "save"],
-    },
-)
+else:
+    __getattr__ = _attributes(
+        __name__,
+        {
+            "convzoo.hub._fetch": ["CachedWeights", "fetch", "verify"],
+            "convzoo.hub._fill": ["adapt_first_convolution"],
+            "convzoo.hub._load": ["build_with_weights", "from_pretrained", "load"],
+            "convzoo.hub._replace": ["SAVED", "check_ours", "says"],
+            "convzoo.hub._save": ["push", "save"],
+        },
+    )
 
 __all__ = [
     "SAVED",
