@@ -11,6 +11,7 @@ from convzoo.cli._console import JSON, columns, echo, print_json
 if TYPE_CHECKING:
     from convzoo._contract import Contract
     from convzoo.hub import CachedWeights
+    from convzoo.registry import ModelInfo
 
 
 @click.command()
@@ -29,21 +30,28 @@ def models(pattern: str, as_json: bool) -> None:
     names = list_models(pattern)
     if not names:
         raise UnknownNameError("model", pattern, MODELS)
-    found: list[dict[str, Any]] = []
-    for name in names:
-        info = model_info(name)
-        net = info.builder(device="meta")
-        about = {"name": name, "family": info.family, "year": info.paper.year}
-        counted = {"parameters": sum(p.numel() for p in net.parameters())}
-        found.append({**about, **counted, "weights": _weights(name, net)})
     if as_json:
-        print_json(found)
+        print_json([_counted(model_info(name)) for name in names])
         return
-    rows = [(m["name"], m["family"], str(m["year"]), f"{m['parameters']:>13,}") for m in found]
-    for line, model in zip(columns(rows).splitlines(), found, strict=True):
-        echo(f"{line} parameters")
+    infos = [model_info(name) for name in names]
+    lines = columns([(info.name, info.family, str(info.paper.year)) for info in infos]).splitlines()
+    for line, info in zip(lines, infos, strict=True):
+        model = _counted(info)  # one by one: the deepest take a second
+        echo(f"{line}  {model['parameters']:>13,} parameters")
         if model["weights"]:
             echo(columns([("", "weights:", *_weights_row(row)) for row in model["weights"]]))
+
+
+def _counted(info: ModelInfo) -> dict[str, Any]:
+    """What `models` says of a network, as JSON has it."""
+    net = info.builder(device="meta")
+    return {
+        "name": info.name,
+        "family": info.family,
+        "year": info.paper.year,
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "weights": _weights(info.name, net),
+    }
 
 
 @click.command()
