@@ -10,6 +10,15 @@ from convzoo.training._class_balance import Labelled, balanced_sampler, class_we
 from convzoo.training._early_stopping import EarlyStopping, EarlyStoppingState
 from convzoo.training._ema import EMA
 from convzoo.training._evaluate import evaluate
+from convzoo.training._evaluation import (
+    Calibration,
+    ClassResult,
+    Confusion,
+    Evaluation,
+    ImageResult,
+    ImageScores,
+    wilson_interval,
+)
 from convzoo.training._fit import fit
 from convzoo.training._fit_options import FitOptions
 from convzoo.training._flips import AlternatingFlips
@@ -21,9 +30,7 @@ from convzoo.training._processes import ProcessLostError, leave
 from convzoo.training._recipe import Loss, OptimizerName
 from convzoo.training._recipes import Recipe, RecipeName
 from convzoo.training._records import (
-    ClassResult,
     EpochRecord,
-    Evaluation,
     History,
     StepRecord,
     StopReason,
@@ -44,8 +51,10 @@ __all__ = [
     "EMA",
     "L2SP",
     "AlternatingFlips",
+    "Calibration",
     "ClassResult",
     "Columns",
+    "Confusion",
     "EarlyStopping",
     "EarlyStoppingState",
     "EpochRecord",
@@ -54,6 +63,8 @@ __all__ = [
     "GradualUnfreezing",
     "History",
     "ImageData",
+    "ImageResult",
+    "ImageScores",
     "ImageTransform",
     "LRCurve",
     "Labelled",
@@ -86,4 +97,5 @@ __all__ = [
     "lr_find",
     "lr_schedule",
     "tune_allocator",
+    "wilson_interval",
 ]

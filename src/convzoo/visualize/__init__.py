@@ -5,6 +5,7 @@ the `plot` extra. Figures are made without pyplot, so that no window opens, no g
 and a machine without a display will do.
 """
 
+from convzoo.training import Calibration
 from convzoo.visualize._activations import (
     ActivationCurve,
     ActivationName,
@@ -42,7 +43,7 @@ from convzoo.visualize._gradients import (
     smooth_grad,
 )
 from convzoo.visualize._grids import augmentations, batch_grid
-from convzoo.visualize._judged import Calibration, Judged, calibration, predictions, top_losses
+from convzoo.visualize._judged import Judged, calibration, predictions, top_losses
 from convzoo.visualize._judged_drawn import draw_calibration, draw_predictions, draw_top_k
 from convzoo.visualize._kernels import KernelName, kernel, text
 from convzoo.visualize._occlusion import Occlusion, occlusion
