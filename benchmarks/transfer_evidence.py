@@ -177,7 +177,7 @@ def main() -> None:
     done = {(row["data"], row["per_class"], row["seed"], row["way"]) for row in rows}
     wanted = [
         (name, size, seed, way)
-        for name, sizes in SIZES.items()
+        for name, sizes in EPOCHS.items()
         for size in sizes
         for seed in range(arguments.seeds)
         for way in WAYS
