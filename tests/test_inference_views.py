@@ -127,7 +127,7 @@ def test_inputs_that_are_prepared_can_be_flipped_only() -> None:
             training.evaluate(net, given, tta="ten_crop", cpu=True)
     del net.preset
     assert training.evaluate(net, data, tta="flip", cpu=True).samples == 5
-    with pytest.raises(InputError, match="raw images .*no preset to prepare them"):
+    with pytest.raises(InputError, match=r"raw images .*no preset to prepare them"):
         training.evaluate(net, [(picture(8, 8), 0)], tta="flip", cpu=True)
 
 

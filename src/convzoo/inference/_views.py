@@ -18,9 +18,9 @@ TTA = Literal["flip", "five_crop", "ten_crop", "scales"]
 """Views of an image at test time.
 
 `"flip"`: the image and its mirror image. `"five_crop"`: the four corners and the middle of the
-square that the preset resizes to. `"ten_crop"`: these and their mirror images, as AlexNet was scored
-(Krizhevsky et al., 2012). `"scales"`: the middle of the image at three sizes, at 224 from 256 those
-of VGG, 224, 256 and 288 (Simonyan and Zisserman, 2015, arXiv:1409.1556).
+square that the preset resizes to. `"ten_crop"`: these and their mirror images, as AlexNet was
+scored (Krizhevsky et al., 2012). `"scales"`: the middle of the image at three sizes, for inputs of
+224 cut from 256 those of VGG, 224, 256 and 288 (Simonyan and Zisserman, 2015, arXiv:1409.1556).
 """
 
 

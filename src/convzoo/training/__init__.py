@@ -23,6 +23,7 @@ from convzoo.training._fit import fit
 from convzoo.training._fit_options import FitOptions
 from convzoo.training._flips import AlternatingFlips
 from convzoo.training._l2_sp import L2SP
+from convzoo.training._linear_probe import LinearProbe, linear_probe
 from convzoo.training._loop import Monitor, TrainingDivergedError, TrainingInterrupted
 from convzoo.training._lr_finder import LRCurve, lr_find
 from convzoo.training._mixing import Mixing, MixingName
@@ -68,6 +69,7 @@ __all__ = [
     "ImageTransform",
     "LRCurve",
     "Labelled",
+    "LinearProbe",
     "Loss",
     "MissingExtraError",
     "MixedPrecision",
@@ -94,6 +96,7 @@ __all__ = [
     "evaluate",
     "fit",
     "leave",
+    "linear_probe",
     "lr_find",
     "lr_schedule",
     "tune_allocator",

@@ -179,20 +179,47 @@ def _network_key(net: nn.Module, head: str, rest: str) -> str:
     """The hash of all that a feature depends on besides its image."""
     versions = [version(name) for name in ("torch", "torchvision", "pillow")]
     parts: list[object] = [_FORMAT, *versions, head, rest]
+    if has_hooks(net):
+        raise InputError(
+            "cache: the network has hooks, of which nobody knows what they do to its features; "
+            "remove them, or pass cache=False"
+        )
+    files = set()
     for path, module in net.named_modules():
         if path != head and not path.startswith(f"{head}."):
-            # Layers say their options, and classes of the user's own may have changed since.
-            parts += [path, type(module).__qualname__, module.extra_repr(), _code(type(module))]
-    for name, tensor in net.state_dict().items():
+            # Options of layers, and what classes of the user's own keep and do.
+            kept = {
+                name: value
+                for name, value in vars(module).items()
+                if isinstance(value, _PLAIN) and name not in _OF_THE_HEAD
+            }
+            parts += [path, type(module).__qualname__, module.extra_repr(), sorted(kept.items())]
+            files.add(_code(type(module)))
+    parts += sorted(files)
+    tensors = {**dict(net.named_buffers()), **net.state_dict()}  # some buffers are not saved
+    for name, tensor in tensors.items():
         if not name.startswith(f"{head}."):
-            parts += [name, tensor]
+            parts += [name, str(tensor.device.type), tensor]
     return digest(*parts).hex()
 
 
-def _code(kind: type[nn.Module]) -> str:
-    """The source of a class that does not come with torch, as far as there is one."""
-    if kind.__module__.startswith("torch."):
-        return ""
-    with contextlib.suppress(OSError, TypeError):
-        return inspect.getsource(kind)
-    return ""
+_OF_THE_HEAD = ("training", "num_classes", "labels")  # and the mode, which is evaluation
+_PLAIN = (bool, int, float, str, tuple, type(None))
+
+
+def has_hooks(net: nn.Module) -> bool:
+    """Whether anything is hooked into the network."""
+    return any(getattr(module, hooks) for module in net.modules() for hooks in _HOOKS)
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+
+
+def _code(kind: type[nn.Module]) -> bytes:
+    """The hash of the file that a class is in, where it does not come with torch."""
+    if not kind.__module__.startswith("torch."):
+        with contextlib.suppress(OSError, TypeError):
+            return digest(Path(inspect.getfile(kind)))
+        with contextlib.suppress(OSError, TypeError):  # typed into a notebook
+            return inspect.getsource(kind).encode()
+    return b""
