@@ -6,18 +6,17 @@
 
 from convzoo.datasets._prepared import Columns, ImageData, ImageTransform
 from convzoo.training._accelerator import MissingExtraError, MixedPrecision
+from convzoo.training._certainty import Calibration, wilson_interval
 from convzoo.training._class_balance import Labelled, balanced_sampler, class_weights
 from convzoo.training._early_stopping import EarlyStopping, EarlyStoppingState
 from convzoo.training._ema import EMA
 from convzoo.training._evaluate import evaluate
 from convzoo.training._evaluation import (
-    Calibration,
     ClassResult,
     Confusion,
     Evaluation,
     ImageResult,
     ImageScores,
-    wilson_interval,
 )
 from convzoo.training._fit import fit
 from convzoo.training._fit_options import FitOptions

@@ -24,7 +24,8 @@ from convzoo.inference._views import TTA, MeanOfViews, Views
 from convzoo.presets import Preset
 from convzoo.training._accelerator import MixedPrecision, accelerator
 from convzoo.training._data import eval_loader, number_of_classes
-from convzoo.training._evaluation import Evaluation, Tally, reading
+from convzoo.training._evaluation import Evaluation, reading
+from convzoo.training._tally import Tally
 
 
 def evaluate(

@@ -6,97 +6,15 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
-from convzoo._checks import check_count, check_number
+from convzoo._checks import check_count
 from convzoo.datasets._prepared import ImageData, Reader
 from convzoo.errors import InputError
-
-BINS = 15  # of confidence, as many as in Guo et al., 2017
-
-
-def wilson_interval(
-    correct: int, samples: int, confidence: float = 0.95
-) -> tuple[float, float] | None:
-    """Between which bounds a share lies that was counted on a sample.
-
-    Wilson's score interval (1927), which stays inside [0, 1] and holds for few samples and for
-    shares near 0 and 1, where the usual plus and minus does not.
-
-    Args:
-        correct: How many of the samples counted.
-        samples: How many there were.
-        confidence: How often such an interval holds the true share, from 0 to 1, both excluded.
-
-    Returns:
-        The lower and the upper bound; None without samples.
-
-    Raises:
-        InputError: A number is out of range.
-
-    Examples:
-        >>> from convzoo.training import wilson_interval
-        >>> low, high = wilson_interval(95, 100)
-        >>> round(low, 3), round(high, 3)
-        (0.888, 0.978)
-    """
-    samples = check_count("samples", samples, least=0)
-    correct = check_count("correct", correct, least=0, most=samples)
-    confidence = check_number("confidence", confidence, 0, 1)
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence: expected a number between 0 and 1, got {confidence:g}")
-    if samples == 0:
-        return None
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    share, weight = correct / samples, z * z / samples
-    middle = (share + weight / 2) / (1 + weight)
-    reach = z / (1 + weight) * math.sqrt(share * (1 - share) / samples + weight / (4 * samples))
-    # At the ends the bound is the end itself, which rounding would miss.
-    low = 0.0 if correct == 0 else middle - reach
-    return low, 1.0 if correct == samples else middle + reach
-
-
-class Calibration(NamedTuple):
-    """Whether a network is as often right as it says.
-
-    Attributes:
-        confidence: Mean probability of the likeliest class in each group of images.
-        accuracy: Share of the group that is right.
-        samples: Images in the group.
-        error: The expected calibration error: mean distance of the two, weighted by the samples.
-    """
-
-    confidence: tuple[float, ...]
-    accuracy: tuple[float, ...]
-    samples: tuple[int, ...]
-    error: float
-
-
-def calibrate(confidence: Tensor, right: Tensor, bins: int = BINS) -> Calibration:
-    """Confidence against accuracy, in equal parts of [0, 1]; those without an image are left out.
-
-    Args:
-        confidence: Probability of the likeliest class of each image, (N,).
-        right: Whether it is the image's, (N,).
-        bins: How many parts.
-    """
-    sure = confidence.double()
-    place = (sure.nan_to_num(0.0) * bins).long().clamp(0, bins - 1)
-    samples = torch.bincount(place, minlength=bins)
-    full = samples > 0
-    sums = [
-        torch.zeros(bins, dtype=torch.double).index_add_(0, place, values.double())
-        for values in (sure, right)
-    ]
-    said, hit = (values[full] / samples[full] for values in sums)
-    error = float((samples[full] * (said - hit).abs()).sum()) / len(sure)
-    return Calibration(
-        tuple(said.tolist()), tuple(hit.tolist()), tuple(samples[full].tolist()), error
-    )
+from convzoo.training._certainty import Calibration, wilson_interval
 
 
 @dataclass(frozen=True)
@@ -490,60 +408,3 @@ def _pairs(row: Sequence[int | Sequence[int]]) -> tuple[tuple[int, int], ...]:
         if images:
             found.append((predicted, images))
     return tuple(found)
-
-
-class Tally:
-    """An evaluation in the making: what is kept of a batch is a few numbers an image.
-
-    Nothing is fetched from the device before the end.
-    """
-
-    def __init__(self) -> None:
-        self.num_classes = 0
-        self.rows: list[Tensor] = []  # truth, prediction, and whether it is among the best five
-        self.values: list[Tensor] = []  # loss and confidence
-
-    def update(self, scores: Tensor, targets: Tensor) -> None:
-        """Add a batch: scores (B, num_classes), targets (B,)."""
-        self.num_classes = scores.shape[1]
-        if int(targets.max()) >= self.num_classes:  # on a GPU, an index out of range is fatal
-            raise InputError(
-                f"data: has label {int(targets.max())}, the network scores {self.num_classes} "
-                f"classes (0 to {self.num_classes - 1}); give it a new head with "
-                "replace_head(net, num_classes)"
-            )
-        logs = scores.float().log_softmax(1)
-        best = scores.argmax(1)
-        among = targets.new_zeros(len(targets), dtype=torch.bool)
-        if self.num_classes > 5:
-            among = (scores.topk(5).indices == targets[:, None]).any(1)
-        self.rows.append(torch.stack([targets, best, among.to(targets.dtype)]).int())
-        chosen = logs.gather(1, torch.stack([targets, best], 1))  # (B, 2)
-        self.values.append(torch.stack([-chosen[:, 0], chosen[:, 1].exp()]))
-
-    def evaluation(
-        self, labels: Sequence[str] | None, read: Callable[[int], Any] | None = None
-    ) -> Evaluation:
-        """The result; `read` is what reads an image again."""
-        n = self.num_classes
-        truth, prediction, among = torch.cat(self.rows, 1).cpu()
-        loss, confidence = torch.cat(self.values, 1).cpu()
-        right = truth == prediction
-        # Only the cells that have images: the whole matrix of 10,000 classes takes a gigabyte.
-        cells, counts = torch.unique(truth.long() * n + prediction, return_counts=True)
-        rows: list[list[tuple[int, int]]] = [[] for _ in range(n)]
-        for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):
-            rows[cell // n].append((cell % n, count))
-        if labels is None or len(labels) != n:
-            labels = [str(i) for i in range(n)]
-        samples = len(truth)
-        return Evaluation(
-            samples=samples,
-            loss=float(loss.double().mean()),
-            top1=int(right.sum()) / samples,
-            top5=None if n <= 5 else int(among.sum()) / samples,
-            counts=tuple(tuple(row) for row in rows),
-            labels=tuple(labels),
-            calibration=calibrate(confidence, right),
-            images=ImageScores(truth, prediction, loss, confidence, read),
-        )

@@ -13,7 +13,8 @@ from torch.utils.data import TensorDataset
 from convzoo._checks import check_count
 from convzoo.datasets._prepared import Columns, ImageData, ImageTransform
 from convzoo.errors import InputError
-from convzoo.training._evaluation import Evaluation, Tally
+from convzoo.training._evaluation import Evaluation
+from convzoo.training._tally import Tally
 from convzoo.transfer import HeadRates, cached_features, find_head_lr, fit_head, replace_head
 from convzoo.transfer._feature_store import Cache
 from convzoo.transfer._features import FeaturePrecision

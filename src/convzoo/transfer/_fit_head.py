@@ -102,7 +102,8 @@ def find_head_lr(
 
     For each rate the head is trained as [fit_head][convzoo.fit_head] does on all parts but one and
     judged on that one, each part in its turn; the parts have their share of each class. It is a
-    fresh one each time, and the network's own stays as it is. Of more than 2,000 images that many are drawn.
+    fresh one each time, and the network's own stays as it is. Of more than 2,000 images that many
+    are drawn.
 
     Args:
         net: As in `fit_head`.

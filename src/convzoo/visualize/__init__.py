@@ -51,6 +51,7 @@ from convzoo.visualize._occlusion_drawn import draw_occlusion
 from convzoo.visualize._patches_drawn import draw_patches
 from convzoo.visualize._pixels import ImageInput, pixels
 from convzoo.visualize._randomise import randomise
+from convzoo.visualize._reported import evaluation_report
 from convzoo.visualize._training import confusion_matrix, draw_lr_curve, learning_curve
 
 __all__ = [
@@ -93,6 +94,7 @@ __all__ = [
     "draw_top_k",
     "embed",
     "embedding_map",
+    "evaluation_report",
     "explore",
     "feature_maps",
     "filters",

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from convzoo._checks import check_count, check_labels
 from convzoo.errors import InputError
 from convzoo.inference import Prediction
-from convzoo.training._evaluation import Calibration, calibrate
+from convzoo.training._certainty import Calibration, calibrate
 from convzoo.visualize._pixels import prepare
 from convzoo.visualize._probe import looking, run
 
