@@ -8,8 +8,8 @@ LeNet-5 on grey images of 28 x 28. The digits (8 x 8, enlarged) start from the b
 Fashion-MNIST; Fashion-MNIST starts from a network that this script first trains on the digits.
 10, 100 and all images a class, where "all" of Fashion-MNIST are 1,000 of its 6,000; three seeds,
 which draw the images, the fresh weights and the order. No augmentation, and as many epochs for each
-way that trains the backbone; nothing is chosen by the test images, of which Fashion-MNIST has 10,000
-and the digits 359. Times are CPU seconds on one thread, the backbone's pass over the images and the
+way that trains the backbone; nothing is chosen by the test images, 10,000 of Fashion-MNIST and 359
+of the digits. Times are CPU seconds on one thread, the backbone's pass over the images and the
 search for the head's learning rate included.
 """
 

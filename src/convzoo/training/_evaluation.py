@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from convzoo._checks import check_count
+from convzoo._checks import check_count, check_flags
 from convzoo.datasets._prepared import ImageData, Reader
 from convzoo.errors import InputError
 from convzoo.training._certainty import Calibration, wilson_interval
@@ -328,7 +328,14 @@ class Evaluation:
 
         Args:
             images: Whether to put in what was said of every image: some 40 bytes of text each.
+
+        Returns:
+            The fields by name.
+
+        Raises:
+            InputError: What was said of each image is asked for and not known.
         """
+        check_flags(images=images)
         fields: dict[str, object] = {
             name: getattr(self, name) for name in ("samples", "loss", "top1", "top5")
         }
