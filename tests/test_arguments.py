@@ -69,6 +69,12 @@ CALLS: dict[str, Callable[[], dict[str, object]]] = {
     "digits": dict,
     "evaluate": lambda: {"net": tiny(), "data": pairs(), "cpu": True},
     "fetch": lambda: {"names": "lenet5.fashion_mnist"},
+    "find_head_lr": lambda: {
+        "net": small(),
+        "features": torch.utils.data.TensorDataset(torch.rand(6, 84), torch.arange(6) % 3),
+        "rates": (0.01,),
+        "epochs": 1,
+    },
     "find_heads": lambda: {"net": small()},
     "fit": lambda: {"net": tiny(), "train": pairs(), "epochs": 1, "batch_size": 4, "cpu": True},
     "fit_head": lambda: {
@@ -84,6 +90,7 @@ CALLS: dict[str, Callable[[], dict[str, object]]] = {
         "targets": [0, 1],
         "classes": "ab",
     },
+    "linear_probe": lambda: {"net": small(), "train": pairs(), "lr": 0.01, "epochs": 1},
     "list_models": dict,
     "list_weights": dict,
     "load": lambda: {"source": "lenet5.fashion_mnist"},
@@ -111,6 +118,7 @@ CALLS: dict[str, Callable[[], dict[str, object]]] = {
     "unfreeze": lambda: {"net": small()},
     "verify": lambda: {"names": "lenet5.fashion_mnist"},
     "weights_info": lambda: {"name": "lenet5.fashion_mnist"},
+    "wilson_interval": lambda: {"correct": 1, "samples": 2},
 }
 CALLS |= {
     "AlternatingFlips": lambda: {"data": pairs()},
@@ -152,6 +160,14 @@ def evaluation() -> training.Evaluation:
     return training.Evaluation(2, 0.5, 0.5, None, ((1, 0), (1, 0)), ("a", "b"))
 
 
+def judged() -> training.Evaluation:
+    two = torch.zeros(2, dtype=torch.int32)
+    return training.Evaluation(
+        *(2, 0.5, 0.5, None, ((2, 0), (0, 0)), ("a", "b")),
+        images=training.ImageScores(two, two, torch.rand(2), torch.rand(2)),
+    )
+
+
 def history() -> training.History:
     return training.History(
         (training.EpochRecord(1, 1.0, 0.5, None, None, 0.1, 1.0),), None, "early"
@@ -183,6 +199,11 @@ METHODS: dict[str, Callable[[], tuple[object, dict[str, object]]]] = {
         {"state": made.state_dict()},
     ),
     "EarlyStopping.step": lambda: (training.EarlyStopping(2), {"score": 0.5}),
+    "Evaluation.interval": lambda: (evaluation(), {}),
+    "Evaluation.most_confused": lambda: (evaluation(), {}),
+    "Evaluation.results": lambda: (judged(), {"indices": [0]}),
+    "Evaluation.to_dict": lambda: (judged(), {}),
+    "Evaluation.top_losses": lambda: (judged(), {}),
     "Evaluation.from_dict": lambda: (training.Evaluation, {"fields": evaluation().to_dict()}),
     "FullyConvolutionalVGG.score_map": lambda: (
         convzoo.to_fully_convolutional(convzoo.create_model("vgg11", device="meta")),

@@ -190,9 +190,11 @@ if TYPE_CHECKING:
         History as History,
         evaluate as evaluate,
         fit as fit,
+        linear_probe as linear_probe,
     )
     from convzoo.transfer import (
         cached_features as cached_features,
+        find_head_lr as find_head_lr,
         fit_head as fit_head,
         freeze as freeze,
         param_groups as param_groups,
@@ -220,9 +222,17 @@ else:
             "remove_drop_connect",
         ],
         "convzoo.models.alexnet_split": ["alexnet_tensor_parallel", "alexnet_two_gpu"],
-        "convzoo.training": ["EarlyStopping", "Evaluation", "History", "evaluate", "fit"],
+        "convzoo.training": [
+            "EarlyStopping",
+            "Evaluation",
+            "History",
+            "evaluate",
+            "fit",
+            "linear_probe",
+        ],
         "convzoo.transfer": [
             "cached_features",
+            "find_head_lr",
             "fit_head",
             "freeze",
             "param_groups",

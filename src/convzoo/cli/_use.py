@@ -113,6 +113,16 @@ def predict(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Draw the confusion matrix into this file.",
 )
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a page with the worst images, every class and the calibration: one HTML file.",
+)
+@click.option(
+    "--tta",
+    type=click.Choice(["flip", "five_crop", "ten_crop", "scales"]),
+    help="Score every image in several views and take the mean of the probabilities.",
+)
 @ON_ERROR
 @CPU
 def evaluate(
@@ -123,6 +133,8 @@ def evaluate(
     workers: int,
     as_json: bool,
     confusion: Path | None,
+    report: Path | None,
+    tta: Literal["flip", "five_crop", "ten_crop", "scales"] | None,
     on_error: Literal["raise", "skip"],
     cpu: bool,
 ) -> None:
@@ -136,6 +148,10 @@ def evaluate(
     """
     from convzoo import by_name, training
 
+    if report is not None:  # refused before the work rather than after
+        from convzoo.visualize._reported import check_page
+
+        check_page(report)
     net = by_name.load(model)
     images = _data(data, part, net.labels, net.num_classes, on_error, bars_wanted(as_json))
     result = training.evaluate(
@@ -146,9 +162,15 @@ def evaluate(
         num_workers=workers,
         cpu=cpu,
         progress=bars_wanted(as_json),
+        tta=tta,
     )
     if not is_main_process():
         return
+    if report is not None:
+        from convzoo.visualize import evaluation_report
+
+        title = f"{model} on {data or 'the bundled digits'}"
+        evaluation_report(result, report, data=images, title=title)
     if confusion is not None:
         from convzoo.visualize import confusion_matrix
 

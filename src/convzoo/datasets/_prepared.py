@@ -115,7 +115,7 @@ class Reader:
                     "network has no preset to prepare it; pass train_transform and eval_transform"
                 )
             image = self.usual(image)
-        return image, self._target(what, label)
+        return image, self.target(what, label)
 
     def batch(self, batch: object) -> tuple[Tensor, Tensor]:
         """The same for a batch as a DataLoader gives it: inputs (B, C, H, W) and targets."""
@@ -134,7 +134,7 @@ class Reader:
         )
         return inputs, targets
 
-    def _target(self, what: str, label: object) -> int | Tensor:
+    def target(self, what: str, label: object) -> int | Tensor:
         """An index of a class as it is checked, or what the user's own loss compares with."""
         if isinstance(label, Tensor) and label.ndim:
             return label

@@ -5,14 +5,18 @@ from convzoo.inference._accelerated import Accelerated, AccelerationReport
 from convzoo.inference._export import Exported, export
 from convzoo.inference._formats import ExportFormat
 from convzoo.inference._predictor import Prediction, Predictor
+from convzoo.inference._views import TTA, Views, mean_scores
 
 __all__ = [
+    "TTA",
     "Accelerated",
     "AccelerationReport",
     "ExportFormat",
     "Exported",
     "Prediction",
     "Predictor",
+    "Views",
     "accelerate",
     "export",
+    "mean_scores",
 ]

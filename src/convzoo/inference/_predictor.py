@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from convzoo._build import place
 from convzoo._checks import check_count
+from convzoo.datasets._prepared import ImageTransform
 from convzoo.errors import InputError
+from convzoo.inference._views import TTA, Views, mean_scores
 from convzoo.presets import Preset, load_image
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ class Predictor:
         top_k: How many classes to give for an image, at least 1; never more than there are.
         preset: How images become inputs; None takes the network's.
         labels: The classes' names; None takes the network's.
+        tta: Test-time augmentation: every image is scored in several views, and the mean of their
+            probabilities counts; see [Views][convzoo.inference.Views].
 
     Attributes:
         net: The network, in evaluation mode.
@@ -74,6 +78,7 @@ class Predictor:
         *,
         preset: Preset | None = None,
         labels: Sequence[str] | None = None,
+        tta: TTA | Sequence[ImageTransform] | None = None,
     ) -> None:
         top_k = check_count("top_k", top_k)
         if not isinstance(net, nn.Module):
@@ -102,6 +107,7 @@ class Predictor:
         self.labels: tuple[str, ...] | None = None if labels is None else tuple(labels)
         self.top_k: int = top_k
         self._transform = preset.eval()
+        self._views = None if tta is None else Views(preset, tta)
         parameter = next(net.parameters(), None)
         self._device = torch.device("cpu") if parameter is None else parameter.device
 
@@ -139,7 +145,8 @@ class Predictor:
 
         Args:
             images: What a call takes, many times; or a tensor (B, C, H, W).
-            batch_size: Images that go through the network at a time, at least 1.
+            batch_size: Images that go through the network at a time, or views of them with `tta`,
+                at least 1.
 
         Returns:
             One tuple of `top_k` predictions an image, in order.
@@ -151,6 +158,8 @@ class Predictor:
         if isinstance(images, (str, os.PathLike)):
             raise InputError(f"images: expected several images, got the single path {images!r}")
         batch_size = check_count("batch_size", batch_size)
+        if self._views is not None:
+            batch_size = max(1, batch_size // len(self._views))
         found: list[tuple[Prediction, ...]] = []
         todo = iter(images)
         while chunk := list(islice(todo, batch_size)):
@@ -163,11 +172,15 @@ class Predictor:
     def _prepare(self, image: str | os.PathLike[str] | Image | Tensor) -> Tensor:
         if isinstance(image, (str, os.PathLike)):
             image = load_image(image)
-        return self._transform(image)
+        return self._transform(image) if self._views is None else self._views(image)
 
     def _score(self, x: Tensor) -> list[tuple[Prediction, ...]]:
         with torch.inference_mode():
-            scores: Tensor | tuple[Tensor, ...] = self.net(x.to(self._device))
+            scores: Tensor | tuple[Tensor, ...]
+            if self._views is None:
+                scores = self.net(x.to(self._device))
+            else:  # (B, V, C, H, W)
+                scores = mean_scores(self.net, x.to(self._device))
             if not isinstance(scores, Tensor):
                 scores = scores[0]  # some foreign networks return auxiliary scores as well
             probabilities = scores.float().softmax(dim=1)

@@ -6,14 +6,23 @@
 
 from convzoo.datasets._prepared import Columns, ImageData, ImageTransform
 from convzoo.training._accelerator import MissingExtraError, MixedPrecision
+from convzoo.training._certainty import Calibration, wilson_interval
 from convzoo.training._class_balance import Labelled, balanced_sampler, class_weights
 from convzoo.training._early_stopping import EarlyStopping, EarlyStoppingState
 from convzoo.training._ema import EMA
 from convzoo.training._evaluate import evaluate
+from convzoo.training._evaluation import (
+    ClassResult,
+    Confusion,
+    Evaluation,
+    ImageResult,
+    ImageScores,
+)
 from convzoo.training._fit import fit
 from convzoo.training._fit_options import FitOptions
 from convzoo.training._flips import AlternatingFlips
 from convzoo.training._l2_sp import L2SP
+from convzoo.training._linear_probe import LinearProbe, linear_probe
 from convzoo.training._loop import Monitor, TrainingDivergedError, TrainingInterrupted
 from convzoo.training._lr_finder import LRCurve, lr_find
 from convzoo.training._mixing import Mixing, MixingName
@@ -21,9 +30,7 @@ from convzoo.training._processes import ProcessLostError, leave
 from convzoo.training._recipe import Loss, OptimizerName
 from convzoo.training._recipes import Recipe, RecipeName
 from convzoo.training._records import (
-    ClassResult,
     EpochRecord,
-    Evaluation,
     History,
     StepRecord,
     StopReason,
@@ -44,8 +51,10 @@ __all__ = [
     "EMA",
     "L2SP",
     "AlternatingFlips",
+    "Calibration",
     "ClassResult",
     "Columns",
+    "Confusion",
     "EarlyStopping",
     "EarlyStoppingState",
     "EpochRecord",
@@ -54,9 +63,12 @@ __all__ = [
     "GradualUnfreezing",
     "History",
     "ImageData",
+    "ImageResult",
+    "ImageScores",
     "ImageTransform",
     "LRCurve",
     "Labelled",
+    "LinearProbe",
     "Loss",
     "MissingExtraError",
     "MixedPrecision",
@@ -83,7 +95,9 @@ __all__ = [
     "evaluate",
     "fit",
     "leave",
+    "linear_probe",
     "lr_find",
     "lr_schedule",
     "tune_allocator",
+    "wilson_interval",
 ]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, SequentialSampler
 
 from convzoo._checks import check_count, check_flags
 from convzoo._modes import check_network, kept_modes
@@ -21,9 +20,12 @@ from convzoo.datasets._prepared import (
     usual_transform,
 )
 from convzoo.errors import InputError
+from convzoo.inference._views import TTA, MeanOfViews, Views
+from convzoo.presets import Preset
 from convzoo.training._accelerator import MixedPrecision, accelerator
 from convzoo.training._data import eval_loader, number_of_classes
-from convzoo.training._records import Evaluation
+from convzoo.training._evaluation import Evaluation, reading
+from convzoo.training._tally import Tally
 
 
 def evaluate(
@@ -33,6 +35,7 @@ def evaluate(
     batch_size: int = 128,
     columns: Columns | None = None,
     transform: ImageTransform | None = None,
+    tta: TTA | Sequence[ImageTransform] | None = None,
     labels: Sequence[str] | None = None,
     mixed_precision: MixedPrecision | None = None,
     num_workers: int = 0,
@@ -51,10 +54,14 @@ def evaluate(
             raw images go through the network's preset. Images of [datasets][convzoo.datasets] are
             matched to the network's classes by name, where it knows their names. Or a DataLoader,
             whose batches are taken as they come.
-        batch_size: Images scored at a time, over all processes; a DataLoader brings its own.
+        batch_size: Images scored at a time, over all processes, or views of them with `tta`; a
+            DataLoader brings its own.
         columns: Names of image and label in rows by name; None finds the usual ones (`image`,
             `img`, `label`, `labels` and their kin).
         transform: What to do with every image instead of the preset's `eval()`.
+        tta: Test-time augmentation: every image is scored in several views, and the mean of their
+            probabilities counts; see [Views][convzoo.inference.Views]. Inputs that are prepared
+            already (float tensors) can only be flipped.
         labels: The classes' names for the result; None takes the network's, else their indices.
         mixed_precision: `"bf16"` or `"fp16"` for the forward pass; None takes what
             `accelerate launch` was told, else full precision.
@@ -63,7 +70,7 @@ def evaluate(
         progress: Whether to show a progress bar.
 
     Returns:
-        Loss, top-1, top-5 and the confusion matrix.
+        Loss, top-1, top-5, the confusion matrix, calibration, and what was said of each image.
 
     Raises:
         InputError: An argument is wrong, or an item is not an (image, label) pair.
@@ -83,8 +90,13 @@ def evaluate(
     batch_size = check_count("batch_size", batch_size)
     usual = usual_transform(net, train=False)
     known = getattr(net, "labels", None)
-    reader = Reader("data", transform, usual, number_of_classes(net), columns=columns, labels=known)
+    views = None if tta is None else _views(net, tta, transform)
+    reader = Reader(
+        "data", views or transform, usual, number_of_classes(net), columns=columns, labels=known
+    )
     prepared = Prepared(data, reader)
+    if views is not None:
+        batch_size = max(1, batch_size // len(views))
     with accelerator(cpu=cpu, mixed_precision=mixed_precision) as acc, kept_modes(net):
         forward = vars(net).get("forward")
         # No gradients, hence no need of DistributedDataParallel around the network.
@@ -98,7 +110,14 @@ def evaluate(
             )
         )
         try:
-            return score(acc, model, loader, labels=labels or known, progress=progress)
+            return score(
+                acc,
+                model if views is None else MeanOfViews(model),
+                loader,
+                labels=labels or known,
+                progress=progress,
+                read=_reading_again(data, reader),
+            )
         finally:
             unwrap(acc, model, forward)
 
@@ -110,10 +129,11 @@ def score(
     *,
     labels: Sequence[str] | None,
     progress: bool,
+    read: Callable[[int], Any] | None = None,
 ) -> Evaluation:
-    """Score a prepared model on a prepared loader."""
+    """Score a prepared model on a prepared loader; `read` reads an image again."""
     model.eval()
-    result: _Result | None = None
+    tally = Tally()
     bar = progress_bar(loader, "evaluating", shown=progress and acc.is_main_process)
     with torch.no_grad():
         for images, targets in bar:
@@ -126,58 +146,30 @@ def score(
             # The last batch is filled up with repeated images so that all processes have one;
             # this drops them again.
             scores, targets = acc.gather_for_metrics((scores, targets))
-            if result is None:
-                result = _Result(scores.shape[1], scores.device)
-            result.update(scores.float(), targets)
-    if result is None:
+            tally.update(scores, targets)
+    if not tally.rows:
         raise InputError("data: the data set is empty")
-    return result.compute(labels)
+    return tally.evaluation(labels, read)
 
 
-class _Result:
-    """The metrics of an evaluation, added up batch by batch."""
+def _views(
+    net: nn.Module, tta: TTA | Sequence[ImageTransform], transform: ImageTransform | None
+) -> Views:
+    """The views of a raw image, or of an input that is prepared already."""
+    preset = getattr(net, "preset", None)
+    prepare = transform or (preset if isinstance(preset, Preset) else None)
+    if transform is None:
+        return Views(prepare, tta, prepared=True)
+    return Views(prepare, tta)
 
-    def __init__(self, num_classes: int, device: torch.device) -> None:
-        from torchmetrics import MeanMetric
-        from torchmetrics.classification import MulticlassAccuracy
 
-        self.num_classes = num_classes
-        # All processes see all scores, hence nothing is left to synchronise.
-        alone: dict[str, Any] = {"sync_on_compute": False}
-        self.loss = MeanMetric(**alone).to(device)
-        self.cells: list[Tensor] = []  # true class * num_classes + predicted class, an image each
-        self.top5 = (
-            MulticlassAccuracy(num_classes, top_k=5, average="micro", validate_args=False, **alone)
-            if num_classes > 5
-            else None
-        )
-        if self.top5 is not None:
-            self.top5.to(device)
-
-    def update(self, scores: Tensor, targets: Tensor) -> None:
-        self.loss.update(F.cross_entropy(scores, targets), weight=len(targets))
-        self.cells.append(targets * self.num_classes + scores.argmax(dim=1))
-        if self.top5 is not None:
-            self.top5.update(scores, targets)
-
-    def compute(self, labels: Sequence[str] | None) -> Evaluation:
-        n = self.num_classes
-        cells = torch.cat(self.cells)
-        # Only the cells that have images: the whole matrix of 10,000 classes takes a gigabyte.
-        found, counts = torch.unique(cells, return_counts=True)
-        rows: list[list[tuple[int, int]]] = [[] for _ in range(n)]
-        for cell, count in zip(found.tolist(), counts.tolist(), strict=True):
-            rows[cell // n].append((cell % n, count))
-        if labels is None or len(labels) != n:
-            labels = [str(i) for i in range(n)]
-        return Evaluation(
-            samples=len(cells),
-            loss=float(self.loss.compute()),
-            top1=int(counts[found % (n + 1) == 0].sum()) / len(cells),
-            top5=None if self.top5 is None else float(self.top5.compute()),
-            counts=tuple(tuple(row) for row in rows),
-            labels=tuple(labels),
-        )
+def _reading_again(data: object, reader: Reader) -> Callable[[int], Any] | None:
+    """What reads an image by its number; None where a DataLoader draws the order."""
+    if isinstance(data, DataLoader):
+        if type(data.sampler) is not SequentialSampler or not hasattr(data.dataset, "__len__"):
+            return None
+        data = data.dataset
+    return reading(cast("ImageData", data), reader)
 
 
 def main_scores(output: Tensor | tuple[Tensor, ...]) -> Tensor:

@@ -20,9 +20,10 @@ from convzoo.training._accelerator import seed_all
 from convzoo.training._data import Steps, seed_of
 from convzoo.training._early_stopping import EarlyStopping
 from convzoo.training._evaluate import score
+from convzoo.training._evaluation import Evaluation
 from convzoo.training._processes import lost_processes_told
 from convzoo.training._progress import Progress
-from convzoo.training._records import EpochRecord, Evaluation, History, StepRecord, StopReason
+from convzoo.training._records import EpochRecord, History, StepRecord, StopReason
 from convzoo.training._step import LOOK, NotFiniteError, Stepper, Sums
 from convzoo.training._trackers import Trackers
 

@@ -1,9 +1,8 @@
-"""What training and evaluation report: typed records that go to JSON and back."""
+"""What training reports: typed records that go to JSON and back."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -184,118 +183,3 @@ def joined(histories: Sequence[History], best: int) -> History:
         None if best_epoch is None else before + best_epoch,
         histories[-1].stopped,
     )
-
-
-@dataclass(frozen=True)
-class ClassResult:
-    """How one class fared.
-
-    Attributes:
-        label: The class's name, or its index as text where names are not known.
-        samples: Images of the class.
-        correct: How many of them were scored right.
-    """
-
-    label: str
-    samples: int
-    correct: int
-
-    @property
-    def accuracy(self) -> float | None:
-        """Share of the class's images scored right, in [0, 1]; None where it has none."""
-        return self.correct / self.samples if self.samples else None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a network scores on a set of labelled images; prints as a table.
-
-    Attributes:
-        samples: Images scored, each once.
-        loss: Mean cross-entropy, natural logarithm.
-        top1: Share of images whose best-scored class is the right one, in [0, 1].
-        top5: Share of images whose class is among the five best-scored, in [0, 1]; None with five
-            classes or fewer, where it would say nothing.
-        counts: For each true class the classes that were predicted, as pairs (class, images). May
-            be given as whole rows of numbers.
-        labels: The classes' names, in order.
-    """
-
-    samples: int
-    loss: float
-    top1: float
-    top5: float | None
-    counts: tuple[tuple[tuple[int, int], ...], ...]
-    labels: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.counts) != len(self.labels):
-            raise InputError(
-                f"counts: expected a row for each of the {len(self.labels)} labels, "
-                f"got {len(self.counts)}"
-            )
-        object.__setattr__(self, "counts", tuple(_pairs(row) for row in self.counts))
-
-    @property
-    def confusion(self) -> tuple[tuple[int, ...], ...]:
-        """Images by true class (row) and predicted class (column), made anew with every look."""
-        classes = range(len(self.labels))
-        return tuple(tuple(map(dict(row).get, classes, itertools.repeat(0))) for row in self.counts)
-
-    @property
-    def per_class(self) -> tuple[ClassResult, ...]:
-        """One result a class, in order."""
-        return tuple(
-            ClassResult(label, sum(images for _, images in row), dict(row).get(i, 0))
-            for i, (label, row) in enumerate(zip(self.labels, self.counts, strict=True))
-        )
-
-    def __str__(self) -> str:
-        lines = [f"{self.samples} images, loss {self.loss:.4f}", f"top-1  {self.top1:8.2%}"]
-        if self.top5 is not None:
-            lines.append(f"top-5  {self.top5:8.2%}")
-        width = max((len(label) for label in self.labels), default=0)
-        lines.append(f"{'class':<{max(width, 5)}}  images  accuracy")
-        for result in self.per_class:
-            accuracy = "-" if result.accuracy is None else f"{result.accuracy:.2%}"
-            lines.append(f"{result.label:<{max(width, 5)}}  {result.samples:6}  {accuracy:>8}")
-        return "\n".join(lines)
-
-    def to_dict(self) -> dict[str, object]:
-        """The record as plain JSON values; `from_dict` takes it back."""
-        fields = dataclasses.asdict(self)
-        fields["counts"] = [list(map(list, row)) for row in self.counts]
-        fields["labels"] = list(self.labels)
-        return fields
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Evaluation:
-        """An evaluation from what `to_dict` gave, also after a way through JSON.
-
-        Args:
-            fields: The fields by name; `confusion`, the whole matrix, does in place of `counts`.
-
-        Returns:
-            The evaluation.
-
-        Raises:
-            InputError: A field is missing or unknown.
-        """
-        try:
-            given = dict(fields)
-            counts = given.pop("confusion") if "confusion" in given else given.pop("counts")
-            return cls(**{**given, "counts": counts, "labels": tuple(given["labels"])})
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"fields: not those of an Evaluation: {error}") from None
-
-
-def _pairs(row: Sequence[int | Sequence[int]]) -> tuple[tuple[int, int], ...]:
-    """The pairs (class, images) of a row that may hold all numbers."""
-    found = []
-    for place, item in enumerate(row):
-        if isinstance(item, int):
-            item = (place, item)
-        predicted, images = item
-        if images:
-            found.append((predicted, images))
-    return tuple(found)

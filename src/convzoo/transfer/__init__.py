@@ -5,8 +5,9 @@ Works on every [Classifier][convzoo.Classifier] and on torchvision's and timm's 
 
 from __future__ import annotations
 
-from convzoo.transfer._features import cached_features, fit_head
+from convzoo.transfer._features import FeaturePrecision, cached_features
 from convzoo.transfer._find_heads import find_heads
+from convzoo.transfer._fit_head import HeadRates, find_head_lr, fit_head
 from convzoo.transfer._freeze import freeze, unfreeze
 from convzoo.transfer._groups import ParamGroup, param_groups
 from convzoo.transfer._replace import replace_head
@@ -14,11 +15,14 @@ from convzoo.transfer._report import Drift, PartReport, State, TransferReport, r
 
 __all__ = [
     "Drift",
+    "FeaturePrecision",
+    "HeadRates",
     "ParamGroup",
     "PartReport",
     "State",
     "TransferReport",
     "cached_features",
+    "find_head_lr",
     "find_heads",
     "fit_head",
     "freeze",

@@ -5,6 +5,7 @@ the `plot` extra. Figures are made without pyplot, so that no window opens, no g
 and a machine without a display will do.
 """
 
+from convzoo.training import Calibration
 from convzoo.visualize._activations import (
     ActivationCurve,
     ActivationName,
@@ -42,7 +43,7 @@ from convzoo.visualize._gradients import (
     smooth_grad,
 )
 from convzoo.visualize._grids import augmentations, batch_grid
-from convzoo.visualize._judged import Calibration, Judged, calibration, predictions, top_losses
+from convzoo.visualize._judged import Judged, calibration, predictions, top_losses
 from convzoo.visualize._judged_drawn import draw_calibration, draw_predictions, draw_top_k
 from convzoo.visualize._kernels import KernelName, kernel, text
 from convzoo.visualize._occlusion import Occlusion, occlusion
@@ -50,6 +51,7 @@ from convzoo.visualize._occlusion_drawn import draw_occlusion
 from convzoo.visualize._patches_drawn import draw_patches
 from convzoo.visualize._pixels import ImageInput, pixels
 from convzoo.visualize._randomise import randomise
+from convzoo.visualize._reported import evaluation_report
 from convzoo.visualize._training import confusion_matrix, draw_lr_curve, learning_curve
 
 __all__ = [
@@ -92,6 +94,7 @@ __all__ = [
     "draw_top_k",
     "embed",
     "embedding_map",
+    "evaluation_report",
     "explore",
     "feature_maps",
     "filters",

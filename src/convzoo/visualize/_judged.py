@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from convzoo._checks import check_count, check_labels
 from convzoo.errors import InputError
 from convzoo.inference import Prediction
+from convzoo.training._certainty import Calibration, calibrate
 from convzoo.visualize._pixels import prepare
 from convzoo.visualize._probe import looking, run
 
@@ -113,22 +114,6 @@ def top_losses(
     return tuple(heapq.nlargest(count, judged, key=lambda one: (one.loss, -one.index)))
 
 
-class Calibration(NamedTuple):
-    """Whether a network is as often right as it says.
-
-    Attributes:
-        confidence: Mean probability of the likeliest class in each group of images.
-        accuracy: Share of the group that is right.
-        samples: Images in the group.
-        error: The expected calibration error: mean distance of the two, weighted by the samples.
-    """
-
-    confidence: tuple[float, ...]
-    accuracy: tuple[float, ...]
-    samples: tuple[int, ...]
-    error: float
-
-
 def calibration(judged: Sequence[Judged], bins: int = 10) -> Calibration:
     """Confidence against accuracy (Guo et al., 2017, arXiv:1706.04599).
 
@@ -144,16 +129,8 @@ def calibration(judged: Sequence[Judged], bins: int = 10) -> Calibration:
     """
     bins = check_count("bins", bins)
     check_judged(judged)
-    groups: list[list[Judged]] = [[] for _ in range(bins)]
-    for one in judged:
-        groups[min(int(one.best[0].probability * bins), bins - 1)].append(one)
-    full = [group for group in groups if group]
-    confidence = [sum(one.best[0].probability for one in g) / len(g) for g in full]
-    accuracy = [sum(one.right for one in g) / len(g) for g in full]
-    samples = [len(g) for g in full]
-    apart = [n * abs(c - a) for n, c, a in zip(samples, confidence, accuracy, strict=True)]
-    error = sum(apart) / len(judged)
-    return Calibration(tuple(confidence), tuple(accuracy), tuple(samples), error)
+    confidence = torch.tensor([one.best[0].probability for one in judged], dtype=torch.double)
+    return calibrate(confidence, torch.tensor([one.right for one in judged]), bins)
 
 
 def check_judged(judged: object, most: int | None = None) -> None:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from convzoo._checks import check_count
 from convzoo._modes import check_network
 from convzoo.inference import Prediction, Predictor
+from convzoo.training import Calibration
 from convzoo.visualize._drawing import FRAME, Path, frame, new_figure, save, show
-from convzoo.visualize._judged import Calibration, Judged, check_judged
+from convzoo.visualize._judged import Judged, check_judged
 from convzoo.visualize._pixels import pixels, prepare
 
 if TYPE_CHECKING:

@@ -1,0 +1,225 @@
+"""Features on the disk: found again by what went into them, image by image.
+
+A folder holds the features of one network. Its name says by which: weights, code, place of the
+head, preset, number format, versions. In it are files that are written once and never changed, so
+that several processes may add to it and a kill loses only what was not yet written. A file that
+does not match the hash it carries counts as not there, and is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+import json
+import os
+import secrets
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from convzoo._checks import check_path
+from convzoo.errors import InputError, WeightsError
+
+_FORMAT: Final = "1"
+_MOST_ROWS: Final = 8192  # of one file: what a kill can lose
+
+Cache = bool | str | os.PathLike[str]
+"""Where features are kept: nowhere, in the usual folder, or in one of your own."""
+
+
+def open_store(cache: Cache, net: nn.Module, head: str, **key: object) -> FeatureStore | None:
+    """The features of a network that are there already.
+
+    Args:
+        cache: As the user gave it.
+        net: The network.
+        head: The path of its head; what lies in it does not count.
+        **key: What else the features depend on; `repr` tells one from another.
+
+    Returns:
+        The store; None where the user wants none.
+
+    Raises:
+        InputError: `cache` is no folder, or cannot be written to.
+    """
+    if cache is False:
+        return None
+    if cache is True:
+        from convzoo.hub._cache import notes_folder
+
+        root = notes_folder() / "features"
+    elif isinstance(cache, (str, os.PathLike)):
+        root = check_path("cache", cache)
+    else:
+        raise InputError(f"cache: expected True, False or a folder, got {cache!r:.80}")
+    folder = root / _network_key(net, head, repr(sorted(key.items())))[:32]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(None, "Permission denied")
+    except OSError as error:
+        raise InputError(
+            f"cache: {root} cannot be written: {error.strerror or error}; name another folder, or "
+            "pass cache=False"
+        ) from None
+    return FeatureStore(folder)
+
+
+def digest(*parts: object) -> bytes:
+    """The hash of an image, or of what is made of it.
+
+    Args:
+        *parts: A path (its content counts), a tensor, a PIL image, bytes, or a text.
+    """
+    known = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Path):
+            with part.open("rb") as file:
+                known.update(hashlib.file_digest(file, "sha256").digest())
+        elif isinstance(part, Tensor):
+            known.update(f"{part.dtype}{tuple(part.shape)}".encode())
+            plain = part.detach().cpu().contiguous()
+            known.update(plain.flatten().view(torch.uint8).numpy())
+        elif isinstance(part, bytes):
+            known.update(part)
+        elif hasattr(part, "tobytes"):  # a PIL image, and numpy's arrays
+            palette: Any = getattr(part, "getpalette", lambda: None)()
+            about = [getattr(part, name, None) for name in ("mode", "size", "shape", "dtype")]
+            clear = getattr(part, "info", {}).get("transparency")
+            known.update(f"{about}{palette}{clear}".encode())
+            known.update(part.tobytes())
+        else:
+            known.update(str(part).encode())
+        known.update(b"\0")
+    return known.digest()
+
+
+class FeatureStore:
+    """The features of one network that are on the disk; those that are added go there, too."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._rows: dict[bytes, Tensor] = {}
+        self._fresh: dict[bytes, Tensor] = {}
+        for path in sorted(folder.glob("*.safetensors")):
+            found = _read(path)
+            if found is None:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            else:
+                self._rows |= found
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._rows
+
+    def __getitem__(self, key: bytes) -> Tensor:
+        return self._rows[key]
+
+    def forget(self) -> None:
+        """Remove what is there: it is not what the network says."""
+        self._rows.clear()
+        for path in self.folder.glob("*.safetensors"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def add(self, keys: Sequence[bytes], features: Tensor) -> None:
+        """Keep features (n, D) by their keys; now and then they are written."""
+        for key, row in zip(keys, features, strict=True):
+            self._rows[key] = self._fresh[key] = row
+        if len(self._fresh) >= _MOST_ROWS:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was added. A full disk loses it, with a warning, and not the features."""
+        if not self._fresh:
+            return
+        from convzoo.hub._replace import replace_files
+
+        tensors = {
+            "keys": torch.tensor([list(key) for key in self._fresh], dtype=torch.uint8),
+            "features": torch.stack(list(self._fresh.values())),
+        }
+        said = {"convzoo": "features", "hash": _hash(tensors)}
+        name = f"{secrets.token_hex(8)}.safetensors"
+        try:
+            replace_files(self.folder, {name: [save(tensors, said)]})
+        except WeightsError as error:
+            warnings.warn(f"cache: the features are not kept: {error}", stacklevel=2)
+        self._fresh.clear()
+
+
+def _read(path: Path) -> dict[bytes, Tensor] | None:
+    """The rows of a file by their keys; None where it is damaged."""
+    try:
+        raw = path.read_bytes()
+        size = int.from_bytes(raw[:8], "little")
+        said = json.loads(raw[8 : 8 + size])["__metadata__"]
+        tensors = load(raw)
+        keys, features = tensors["keys"], tensors["features"]
+        if said["hash"] != _hash(tensors) or len(keys) != len(features):
+            return None
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, IndexError):
+        return None
+    return dict(zip(map(bytes, keys.tolist()), features, strict=True))
+
+
+def _hash(tensors: dict[str, Tensor]) -> str:
+    return digest(tensors["keys"], tensors["features"]).hex()
+
+
+def _network_key(net: nn.Module, head: str, rest: str) -> str:
+    """The hash of all that a feature depends on besides its image."""
+    versions = [version(name) for name in ("torch", "torchvision", "pillow")]
+    parts: list[object] = [_FORMAT, *versions, head, rest]
+    if has_hooks(net):
+        raise InputError(
+            "cache: the network has hooks, of which nobody knows what they do to its features; "
+            "remove them, or pass cache=False"
+        )
+    files = set()
+    for path, module in net.named_modules():
+        if path != head and not path.startswith(f"{head}."):
+            # Options of layers, and what classes of the user's own keep and do.
+            kept = {
+                name: value
+                for name, value in vars(module).items()
+                if isinstance(value, _PLAIN) and name not in _OF_THE_HEAD
+            }
+            parts += [path, type(module).__qualname__, module.extra_repr(), sorted(kept.items())]
+            files.add(_code(type(module)))
+    parts += sorted(files)
+    tensors = {**dict(net.named_buffers()), **net.state_dict()}  # some buffers are not saved
+    for name, tensor in tensors.items():
+        if not name.startswith(f"{head}."):
+            parts += [name, str(tensor.device.type), tensor]
+    return digest(*parts).hex()
+
+
+_OF_THE_HEAD = ("training", "num_classes", "labels")  # and the mode, which is evaluation
+_PLAIN = (bool, int, float, str, tuple, type(None))
+
+
+def has_hooks(net: nn.Module) -> bool:
+    """Whether anything is hooked into the network."""
+    return any(getattr(module, hooks) for module in net.modules() for hooks in _HOOKS)
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+
+
+def _code(kind: type[nn.Module]) -> bytes:
+    """The hash of the file that a class is in, where it does not come with torch."""
+    if not kind.__module__.startswith("torch."):
+        with contextlib.suppress(OSError, TypeError):
+            return digest(Path(inspect.getfile(kind)))
+        with contextlib.suppress(OSError, TypeError):  # typed into a notebook
+            return inspect.getsource(kind).encode()
+    return b""
