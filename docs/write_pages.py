@@ -274,8 +274,9 @@ their number. `convzoo draw {info.name} --out {info.name}.svg` draws it.
 {builders(infos)}
 
 An image's side is in pixels, the paper's first. Multiply-adds are those of convolutions and linear
-layers for one image of that size, as papers count them; the file holds float32. Time is one image's forward pass on {record["processor"]}, {record["threads"]}
-threads, PyTorch {record["torch"]}: the median of several.
+layers for one image of that size, as papers count them; the file holds float32. Time is one
+image's forward pass on {record["processor"]}, {record["threads"]} threads, PyTorch
+{record["torch"]}: the median of several.
 
 Departs from the paper in:
 

@@ -1,5 +1,6 @@
 """What an editor knows of convzoo: checked by mypy and basedpyright in `make types`, never run."""
 
+from pathlib import Path
 from typing import Literal, assert_type
 
 import torch
@@ -117,3 +118,14 @@ def at_home_elsewhere(
     assert_type(convzoo.freeze(net, ["layer1", "layer2"]), convzoo.ResNet)
     assert_type(convzoo.evaluate(net, rows, columns=("img", "kind")), convzoo.Evaluation)
     assert_type(convzoo.evaluate(net, loader), convzoo.Evaluation)
+
+
+def data_by_name(name: convzoo.datasets.DatasetName, word: str) -> None:
+    assert_type(convzoo.datasets.load("cifar10"), convzoo.datasets.Splits)
+    assert_type(convzoo.datasets.load(name, val=0.2), convzoo.datasets.Splits)
+    assert_type(convzoo.datasets.load(word), convzoo.datasets.Splits)
+    few = convzoo.datasets.load("digits").subset(classes=["3", "8"])
+    assert_type(few.train.subset([0, 1]), convzoo.datasets.LabelledImages)
+    assert_type(few.train.numbered_as(("8", "3")), convzoo.datasets.LabelledImages)
+    assert_type(convzoo.datasets.fetch(word), Path)
+    convzoo.datasets.load("digits", vol=0.2)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]

@@ -235,7 +235,8 @@ def part_of(found: str | Path, part: Literal["train", "val", "test"] | None) -> 
     if found == "digits":
         splits = datasets.digits()
     else:
-        splits = datasets.load(f"{NAMED}{found}" if found in datasets.NAMES else found)
+        name = f"{NAMED}{found}" if found in datasets.NAMES else found
+        splits = datasets.load(name, val=0.15, test=0.15)  # as finetune draws them
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     images = parts[part] if part else splits.test or splits.val
     if not images:
