@@ -28,7 +28,7 @@ from train_fashion_mnist import MEAN, STD, augment, load
 
 LOG = Path(__file__).parent.parent / "docs" / "logs" / "aids.json"
 SEEDS = (0, 1, 2)
-IMAGES, EPOCHS = 6_000, 15  # for ResNet-8 2,000
+IMAGES, EPOCHS = 4_000, 15  # for ResNet-8 2,000
 LONG_TAIL = (6, 10, 17, 28, 46, 77, 129, 216, 360, 600)  # images of each class, a hundredfold
 RARE = 3  # the first classes, T-shirts, trousers and pullovers, have fewest
 
@@ -71,7 +71,7 @@ def run(options: dict[str, Any], data: tuple[Tensor, Tensor, Tensor, Tensor], se
         chosen = torch.cat(kept)
         images, labels, epochs = images[chosen], labels[chosen], 2 * EPOCHS
     else:
-        count, epochs = IMAGES // (3 if "net" in options else 1), EPOCHS
+        count, epochs = IMAGES // (2 if "net" in options else 1), EPOCHS
         images, labels = images[:count], labels[:count]
     flip = options.get("flip", True)
     items: Any = list(zip(images, labels.tolist(), strict=True))
@@ -84,7 +84,7 @@ def run(options: dict[str, Any], data: tuple[Tensor, Tensor, Tensor, Tensor], se
         sampler = training.balanced_sampler(labels, power=options["power"])
     elif tail == "weights":
         weight = training.class_weights(labels, 10, power=options["power"])
-    loader = DataLoader(items, 64, shuffle=sampler is None, sampler=sampler, drop_last=True)
+    loader = DataLoader(items, 128, shuffle=sampler is None, sampler=sampler, drop_last=True)
     resizing = mixing = None
     if "resizing" in options:
         resizing = training.ProgressiveResizing(epochs, **options["resizing"])
@@ -97,7 +97,7 @@ def run(options: dict[str, Any], data: tuple[Tensor, Tensor, Tensor, Tensor], se
         net = convzoo.ResNet(
             BasicBlock, (1, 1, 1), widths=(8, 16, 32), in_channels=1, num_classes=10, stem="small"
         )
-    lr = 0.1 if "net" in options else 0.05
+    lr = 0.2 if "net" in options else 0.1
     net = net.to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(
         convzoo.param_groups(net, lr, weight_decay=5e-4), lr=lr, momentum=0.9, nesterov=True

@@ -190,6 +190,7 @@ if TYPE_CHECKING:
         History as History,
         evaluate as evaluate,
         fit as fit,
+        lr_find as lr_find,
     )
     from convzoo.transfer import (
         cached_features as cached_features,
@@ -220,7 +221,14 @@ else:
             "remove_drop_connect",
         ],
         "convzoo.models.alexnet_split": ["alexnet_tensor_parallel", "alexnet_two_gpu"],
-        "convzoo.training": ["EarlyStopping", "Evaluation", "History", "evaluate", "fit"],
+        "convzoo.training": [
+            "EarlyStopping",
+            "Evaluation",
+            "History",
+            "evaluate",
+            "fit",
+            "lr_find",
+        ],
         "convzoo.transfer": [
             "cached_features",
             "fit_head",

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import convzoo
-from convzoo import visualize
+from convzoo import training, visualize
 
 
 def builders_return_their_class() -> convzoo.ResNet:
@@ -117,3 +117,12 @@ def at_home_elsewhere(
     assert_type(convzoo.freeze(net, ["layer1", "layer2"]), convzoo.ResNet)
     assert_type(convzoo.evaluate(net, rows, columns=("img", "kind")), convzoo.Evaluation)
     assert_type(convzoo.evaluate(net, loader), convzoo.Evaluation)
+
+
+def aids_of_training(net: nn.Module, data: DataLoader[tuple[Tensor, Tensor]]) -> None:
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    assert_type(convzoo.lr_find(net, data, optimizer=optimizer).suggestion, float | None)
+    training.lr_schedule(optimizer, "step", steps=10, milestones=(0.5,)).step()
+    assert_type(training.EMA(net).module, nn.Module)
+    assert_type(training.Mixing("both", 3)(torch.rand(2, 3, 4, 4), torch.tensor([0, 1]))[1], Tensor)
+    training.Recipe.load("vgg").fit(net, data, epochs=1, schedule="cosine", mixing="cutmix")
