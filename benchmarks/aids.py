@@ -14,6 +14,7 @@ import argparse
 import json
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -168,23 +169,45 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
     parser.add_argument("--seconds", type=float, default=1e9, help="start no run after these")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, a thread each")
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     log: dict[str, Any] = json.loads(LOG.read_text(encoding="utf-8")) if LOG.exists() else {}
     if arguments.table:
         table(log)
         return
+    waiting = [
+        (f"{experiment} | {variant} | {seed}", options, seed)
+        for seed in SEEDS
+        for experiment, variants in RUNS.items()
+        for variant, options in variants.items()
+    ]
+    waiting = [one for one in waiting if one[0] not in log]
+    began = time.monotonic()
+    with ProcessPoolExecutor(
+        arguments.jobs, initializer=prepare, initargs=[arguments.data]
+    ) as pool:
+        while waiting and time.monotonic() - began < arguments.seconds:
+            now, waiting = waiting[: arguments.jobs], waiting[arguments.jobs :]
+            for name, result in pool.map(named, now):
+                log[name] = result
+                print(name, result, flush=True)
+            LOG.write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
+
+
+DATA: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []  # of each process
+
+
+def prepare(folder: Path) -> None:
+    """Read the images, once a process."""
     torch.set_num_threads(1)
-    began, data = time.monotonic(), load(arguments.data)
-    for seed in SEEDS:
-        for experiment, variants in RUNS.items():
-            for variant, options in variants.items():
-                name = f"{experiment} | {variant} | {seed}"
-                if name in log or time.monotonic() - began > arguments.seconds:
-                    continue
-                log[name] = run(options, data, seed)
-                LOG.write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
-                print(name, log[name], flush=True)
+    DATA.append(load(folder))
+
+
+def named(job: tuple[str, dict[str, Any], int]) -> tuple[str, Any]:
+    """One run, with its name."""
+    name, options, seed = job
+    return name, run(options, DATA[0], seed)
 
 
 if __name__ == "__main__":
