@@ -14,6 +14,7 @@ import argparse
 import json
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from train_fashion_mnist import MEAN, STD, augment, load
 
 LOG = Path(__file__).parent.parent / "docs" / "logs" / "aids.json"
 SEEDS = (0, 1, 2)
-IMAGES, EPOCHS = 6_000, 15  # for ResNet-8 2,000
+IMAGES, EPOCHS = 4_000, 15  # for ResNet-8 2,000
 LONG_TAIL = (6, 10, 17, 28, 46, 77, 129, 216, 360, 600)  # images of each class, a hundredfold
 RARE = 3  # the first classes, T-shirts, trousers and pullovers, have fewest
 
@@ -71,7 +72,7 @@ def run(options: dict[str, Any], data: tuple[Tensor, Tensor, Tensor, Tensor], se
         chosen = torch.cat(kept)
         images, labels, epochs = images[chosen], labels[chosen], 2 * EPOCHS
     else:
-        count, epochs = IMAGES // (3 if "net" in options else 1), EPOCHS
+        count, epochs = IMAGES // (2 if "net" in options else 1), EPOCHS
         images, labels = images[:count], labels[:count]
     flip = options.get("flip", True)
     items: Any = list(zip(images, labels.tolist(), strict=True))
@@ -84,7 +85,7 @@ def run(options: dict[str, Any], data: tuple[Tensor, Tensor, Tensor, Tensor], se
         sampler = training.balanced_sampler(labels, power=options["power"])
     elif tail == "weights":
         weight = training.class_weights(labels, 10, power=options["power"])
-    loader = DataLoader(items, 64, shuffle=sampler is None, sampler=sampler, drop_last=True)
+    loader = DataLoader(items, 128, shuffle=sampler is None, sampler=sampler, drop_last=True)
     resizing = mixing = None
     if "resizing" in options:
         resizing = training.ProgressiveResizing(epochs, **options["resizing"])
@@ -97,7 +98,7 @@ def run(options: dict[str, Any], data: tuple[Tensor, Tensor, Tensor, Tensor], se
         net = convzoo.ResNet(
             BasicBlock, (1, 1, 1), widths=(8, 16, 32), in_channels=1, num_classes=10, stem="small"
         )
-    lr = 0.1 if "net" in options else 0.05
+    lr = 0.2 if "net" in options else 0.1
     net = net.to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(
         convzoo.param_groups(net, lr, weight_decay=5e-4), lr=lr, momentum=0.9, nesterov=True
@@ -168,23 +169,45 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
     parser.add_argument("--seconds", type=float, default=1e9, help="start no run after these")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, a thread each")
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     log: dict[str, Any] = json.loads(LOG.read_text(encoding="utf-8")) if LOG.exists() else {}
     if arguments.table:
         table(log)
         return
+    waiting = [
+        (f"{experiment} | {variant} | {seed}", options, seed)
+        for seed in SEEDS
+        for experiment, variants in RUNS.items()
+        for variant, options in variants.items()
+    ]
+    waiting = [one for one in waiting if one[0] not in log]
+    began = time.monotonic()
+    with ProcessPoolExecutor(
+        arguments.jobs, initializer=prepare, initargs=[arguments.data]
+    ) as pool:
+        while waiting and time.monotonic() - began < arguments.seconds:
+            now, waiting = waiting[: arguments.jobs], waiting[arguments.jobs :]
+            for name, result in pool.map(named, now):
+                log[name] = result
+                print(name, result, flush=True)
+            LOG.write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
+
+
+DATA: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []  # of each process
+
+
+def prepare(folder: Path) -> None:
+    """Read the images, once a process."""
     torch.set_num_threads(1)
-    began, data = time.monotonic(), load(arguments.data)
-    for seed in SEEDS:
-        for experiment, variants in RUNS.items():
-            for variant, options in variants.items():
-                name = f"{experiment} | {variant} | {seed}"
-                if name in log or time.monotonic() - began > arguments.seconds:
-                    continue
-                log[name] = run(options, data, seed)
-                LOG.write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
-                print(name, log[name], flush=True)
+    DATA.append(load(folder))
+
+
+def named(job: tuple[str, dict[str, Any], int]) -> tuple[str, Any]:
+    """One run, with its name."""
+    name, options, seed = job
+    return name, run(options, DATA[0], seed)
 
 
 if __name__ == "__main__":

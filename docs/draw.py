@@ -156,6 +156,9 @@ def digits() -> None:
     visualize.draw_feature_maps(
         visualize.feature_maps(net, one), one, net, channels=6, path=OUT / "feature_maps.png"
     )
+    fresh = convzoo.lenet5()
+    curve = convzoo.lr_find(fresh, data.train, optimizer="sgd", end=100.0)
+    visualize.draw_lr_curve(curve, OUT / "lr_find.png")
     judged = visualize.predictions(net, data.test)
     visualize.draw_calibration(visualize.calibration(judged), path=OUT / "calibration.png")
     worst = visualize.top_losses(net, data.test, 6)

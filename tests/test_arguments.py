@@ -68,6 +68,7 @@ CALLS: dict[str, Callable[[], dict[str, object]]] = {
     "datasets.load": lambda: {"name": "digits"},
     "digits": dict,
     "evaluate": lambda: {"net": tiny(), "data": pairs(), "cpu": True},
+    "folds": lambda: {"data": labelled(), "k": 2},
     "fetch": lambda: {"names": "lenet5.fashion_mnist"},
     "find_head_lr": lambda: {
         "net": small(),
@@ -114,6 +115,7 @@ CALLS: dict[str, Callable[[], dict[str, object]]] = {
     "report": lambda: {"net": small()},
     "save": lambda: {"net": small(), "folder": "kept"},
     "summary": lambda: {"net": small()},
+    "tune_allocator": dict,
     "to_fully_convolutional": lambda: {"net": convzoo.create_model("vgg11", device="meta")},
     "unfreeze": lambda: {"net": small()},
     "verify": lambda: {"names": "lenet5.fashion_mnist"},

@@ -191,6 +191,7 @@ if TYPE_CHECKING:
         evaluate as evaluate,
         fit as fit,
         linear_probe as linear_probe,
+        lr_find as lr_find,
     )
     from convzoo.transfer import (
         cached_features as cached_features,
@@ -229,6 +230,7 @@ else:
             "evaluate",
             "fit",
             "linear_probe",
+            "lr_find",
         ],
         "convzoo.transfer": [
             "cached_features",

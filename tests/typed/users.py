@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import convzoo
-from convzoo import visualize
+from convzoo import training, visualize
 
 
 def builders_return_their_class() -> convzoo.ResNet:
@@ -129,3 +129,12 @@ def data_by_name(name: convzoo.datasets.DatasetName, word: str) -> None:
     assert_type(few.train.numbered_as(("8", "3")), convzoo.datasets.LabelledImages)
     assert_type(convzoo.datasets.fetch(word), Path)
     convzoo.datasets.load("digits", vol=0.2)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+def aids_of_training(net: nn.Module, data: DataLoader[tuple[Tensor, Tensor]]) -> None:
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    assert_type(convzoo.lr_find(net, data, optimizer=optimizer).suggestion, float | None)
+    training.lr_schedule(optimizer, "step", steps=10, milestones=(0.5,)).step()
+    assert_type(training.EMA(net).module, nn.Module)
+    assert_type(training.Mixing("both", 3)(torch.rand(2, 3, 4, 4), torch.tensor([0, 1]))[1], Tensor)
+    training.Recipe.load("vgg").fit(net, data, epochs=1, schedule="cosine", mixing="cutmix")

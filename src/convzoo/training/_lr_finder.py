@@ -148,9 +148,9 @@ def lr_find(
 
     Examples:
         >>> import convzoo
-        >>> from convzoo import datasets, training
+        >>> from convzoo import datasets
         >>> net = convzoo.lenet5()
-        >>> curve = training.lr_find(net, datasets.digits().train, steps=40)
+        >>> curve = convzoo.lr_find(net, datasets.digits().train, steps=40)
         >>> 1e-7 < curve.suggestion < 10
         True
     """

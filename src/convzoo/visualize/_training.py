@@ -173,9 +173,9 @@ def draw_lr_curve(curve: LRCurve, path: Path = None) -> Figure:
             loss = curve.smoothed[curve.lrs.index(lr)]
             axes.plot([lr], [loss], "o", color=color, markersize=9, label=f"{name}: {lr:.2g}")
     axes.set_xscale("log")
-    # A last loss beyond all others would leave the rest a flat line.
-    low, high = min(curve.smoothed), max(curve.smoothed[: -(len(curve.smoothed) // 20) or None])
-    axes.set_ylim(low - 0.1 * (high - low) - 1e-3, high + 0.4 * (high - low) + 1e-3)
+    # Losses beyond all others, at the end, would leave the rest a flat line.
+    low, high = min(curve.losses), max(curve.smoothed[: -(len(curve.smoothed) // 20) or None])
+    axes.set_ylim(low - 0.1 * (high - low) - 1e-3, high + 0.2 * (high - low) + 1e-3)
     axes.set_xlabel("learning rate")
     axes.set_ylabel("loss")
     axes.grid(visible=True, alpha=0.3)
