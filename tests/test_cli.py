@@ -234,6 +234,7 @@ def test_choices_are_those_of_the_library() -> None:
         ("optimizer", training.OptimizerName),
         ("schedule", training.Schedule),
         ("mixed_precision", training.MixedPrecision),
+        ("trackers", training.TrackerName),
         ("on_error", datasets.OnError),
     ):
         assert set(options[name].type.choices) == set(get_args(literal))

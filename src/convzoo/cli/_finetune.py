@@ -8,7 +8,7 @@ from typing import get_args
 import click
 
 from convzoo.cli._console import JSON
-from convzoo.cli._options import Augment, MixedPrecision, Optimizer, Options, Schedule
+from convzoo.cli._options import Augment, MixedPrecision, Optimizer, Options, Schedule, Tracker
 from convzoo.cli._use import CPU, ON_ERROR
 
 
@@ -105,7 +105,17 @@ from convzoo.cli._use import CPU, ON_ERROR
     help="Also train a head on a frozen random network, to show what the weights are worth.  "
     "[default: for the digits only]",
 )
-@click.option("--mixed-precision", type=click.Choice(get_args(MixedPrecision)))
+@click.option(
+    "--mixed-precision",
+    type=click.Choice(get_args(MixedPrecision)),
+    help="'auto' is bf16 where the processor or GPU computes in it.",
+)
+@click.option(
+    "--channels-last/--channels-first",
+    default=None,
+    help="How images and weights lie in memory.  [default: what is faster]",
+)
+@click.option("--compile", is_flag=True, help="Compile the network; needs a C++ compiler.")
 @click.option(
     "--gradient-accumulation",
     type=click.IntRange(min=1),
@@ -131,6 +141,20 @@ from convzoo.cli._use import CPU, ON_ERROR
     help="Processes that read images.  [default: up to 4, none for the digits]",
 )
 @click.option("--resume", is_flag=True, help="Go on from where an earlier run into --out stopped.")
+@click.option(
+    "--checkpoint-every",
+    default="10min",
+    show_default=True,
+    metavar="STEPS|TIME",
+    help="How often the state is kept within an epoch: 500 steps, 30s, 10min, 2h, or 'never'.",
+)
+@click.option(
+    "--tracker",
+    "trackers",
+    type=click.Choice(get_args(Tracker)),
+    multiple=True,
+    help="Where figures go; may come several times. Files are in --out, under metrics.",
+)
 @CPU
 @click.option("--quiet", "-q", is_flag=True, help="Print errors and warnings only.")
 @JSON

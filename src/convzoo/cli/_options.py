@@ -9,6 +9,7 @@ from typing import Literal
 Augment = Literal["preset", "none", "digit", "small", "photo", "randaugment", "trivialaugment"]
 Optimizer = Literal["adamw", "adam", "sgd", "rmsprop"]
 Schedule = Literal["one_cycle", "cosine", "constant"]
+Tracker = Literal["csv", "tensorboard", "trackio", "wandb", "mlflow"]
 MixedPrecision = Literal["no", "bf16", "fp16", "auto"]
 
 
@@ -44,6 +45,10 @@ class Options:
     seed: int
     workers: int | None
     resume: bool
+    checkpoint_every: str
+    channels_last: bool | None
+    compile: bool
+    trackers: tuple[Tracker, ...]
     cpu: bool
     quiet: bool
     as_json: bool

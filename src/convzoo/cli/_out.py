@@ -11,6 +11,7 @@ from convzoo.hub import SAVED, check_ours, says
 
 CHECKPOINT = "checkpoint"
 HISTORY = "history.json"
+METRICS = "metrics"
 
 
 @contextmanager
@@ -68,6 +69,13 @@ def _is_checkpoint(path: Path) -> bool:
     )
 
 
+def _is_metrics(path: Path) -> bool:
+    """Whether a folder holds what trackers leave of the phases, `1/metrics.csv`, ..., alone."""
+    return path.is_dir() and all(
+        item.is_dir() and item.name.isdecimal() for item in path.iterdir() if item.name[0] != "."
+    )
+
+
 _records = says(b'"kept"')
 _WRITTEN: dict[str, Callable[[Path], bool]] = {
     **SAVED,
@@ -75,4 +83,5 @@ _WRITTEN: dict[str, Callable[[Path], bool]] = {
     "learning_curve.png": _is_of_a_run,
     "confusion_matrix.png": _is_of_a_run,
     CHECKPOINT: _is_checkpoint,
+    METRICS: _is_metrics,
 }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,7 +28,7 @@ from convzoo.cli._console import (
 )
 from convzoo.cli._errors import INTERRUPTED, Stop
 from convzoo.cli._options import Options
-from convzoo.cli._out import CHECKPOINT, HISTORY, output_folder
+from convzoo.cli._out import CHECKPOINT, HISTORY, METRICS, output_folder
 from convzoo.datasets import Splits
 from convzoo.datasets._idx import is_idx_folder
 from convzoo.datasets._named import NAMED, find
@@ -36,15 +38,18 @@ from convzoo.presets import Preset
 from convzoo.registry import MODELS, model_info
 from convzoo.training import (
     EarlyStopping,
+    EpochRecord,
     Evaluation,
     History,
     ImageTransform,
     TrainingInterrupted,
     evaluate,
     fit,
+    tune_allocator,
 )
 from convzoo.training._accelerator import sharding_asked_for
 from convzoo.training._records import joined
+from convzoo.training._trackers import Trackers
 from convzoo.visualize import confusion_matrix, learning_curve
 
 
@@ -90,6 +95,8 @@ class _Job:
         self.found = found
         self.say = speaker(options.quiet or options.as_json)
         self.bars = bars_wanted(options.quiet)
+        self.every = _often(options.checkpoint_every)
+        Trackers(options.trackers, options.out)  # one that is not installed is told at once
         # Said before the training; after it would be a poor time to fail.
         self.pictures = find_spec("matplotlib") is not None
         if not self.pictures:
@@ -110,12 +117,15 @@ class _Job:
         if processes > 1:
             form = "share" if sharding_asked_for(options.sharded) else "copy"
             self.say(f"processes: {processes}, each with a {form} of the network")
+        if tune_allocator():
+            self.say("allocator: glibc keeps freed memory for the next step (mallopt)")
         phases = self._phases()
         for phase in phases:  # a stage that does not exist is told before the first phase trains
             transfer.freeze(net, phase.freeze or "backbone")
             transfer.unfreeze(net)
         if not options.resume:
-            shutil.rmtree(options.out / CHECKPOINT, ignore_errors=True)
+            for folder in (CHECKPOINT, METRICS):
+                shutil.rmtree(options.out / folder, ignore_errors=True)
         self._score("new head, untrained", net)
         if options.baseline if options.baseline is not None else options.data is None:
             self._baseline(net)
@@ -222,7 +232,12 @@ class _Job:
         transfer.unfreeze(net)
         if phase.freeze is not None:
             transfer.freeze(net, phase.freeze)
-        number = len(self.histories) + 1
+        number = str(len(self.histories) + 1)
+
+        def told(record: EpochRecord) -> None:
+            if not quiet:
+                self.say(f"  {record}")
+
         history = fit(
             net,
             self.data.train,
@@ -237,9 +252,12 @@ class _Job:
             label_smoothing=options.label_smoothing,
             train_transform=self._augmentation(net),
             early_stopping=None if options.patience is None else EarlyStopping(options.patience),
-            checkpoint=None if quiet else options.out / CHECKPOINT / str(number),
+            checkpoint=None if quiet else options.out / CHECKPOINT / number,
+            checkpoint_every=self.every,
             resume=options.resume and not quiet,
             mixed_precision=options.mixed_precision,
+            channels_last=options.channels_last,
+            compile=options.compile,
             gradient_accumulation=options.gradient_accumulation,
             sharded=options.sharded,
             sync_batch_norm=options.sync_batch_norm,
@@ -247,7 +265,9 @@ class _Job:
             num_workers=self._workers(),
             cpu=options.cpu,
             progress=self.bars,
-            on_epoch=None if quiet else lambda record: self.say(f"  {record}"),
+            on_epoch=told,
+            trackers=() if quiet else options.trackers,
+            logging_dir=options.out / METRICS / number,
         )
         if not quiet:
             self._judge(net, phase.name, history)
@@ -370,6 +390,21 @@ class _Job:
 def _after(phase: str) -> str:
     """What the results call the network that a phase left."""
     return f"after training, {phase}"
+
+
+def _often(text: str) -> int | timedelta | None:
+    """What `--checkpoint-every` says: steps, a time, or never."""
+    if text == "never":
+        return None
+    found = re.fullmatch(r"(\d{1,9}) *(s|min|h)?", text)
+    if found is None or not int(found[1]):
+        raise InputError(
+            f"--checkpoint-every: expected steps as in 500, a time as in 30s, 10min or 2h, or "
+            f"'never', got {text!r:.80}"
+        )
+    number, unit = int(found[1]), found[2]
+    seconds = {"s": 1, "min": 60, "h": 3600}
+    return number if unit is None else timedelta(seconds=number * seconds[unit])
 
 
 def _epochs(count: int) -> str:

@@ -6,6 +6,7 @@ raw: PIL images or uint8 tensors, which a network's preset turns into its input.
 """
 
 from convzoo.datasets._digits import digits
+from convzoo.datasets._folds import Fold, folds
 from convzoo.datasets._image_folder import (
     IMAGE_SUFFIXES,
     OnError,
@@ -21,6 +22,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "NAMES",
     "DatasetName",
+    "Fold",
     "LabelledImages",
     "OnError",
     "Part",
@@ -29,6 +31,7 @@ __all__ = [
     "class_names",
     "digits",
     "fetch",
+    "folds",
     "image_folder",
     "labelled_folder",
     "load",
