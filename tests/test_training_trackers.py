@@ -6,7 +6,7 @@ import csv
 import importlib.util
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -88,7 +88,7 @@ def test_somebody_elses_table_stays(tmp_path: Path) -> None:
 class Fake:
     """One of Accelerate's trackers, which takes plain values alone."""
 
-    made: list[Fake] = []
+    made: ClassVar[list[Fake]] = []
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.args, self.options = args, options
