@@ -53,5 +53,5 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def _finish() -> None:
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         torch.cuda.synchronize()
