@@ -18,7 +18,12 @@ from convzoo.inference._engines._available import check_available, unavailable
 from convzoo.inference._engines._folded import folded
 from convzoo.inference._engines._job import EngineName, Job, Precision, Run, Setting
 from convzoo.inference._engines._processor import has_bf16
-from convzoo.inference._engines._quantised import Calibration, Quantised, calibrated
+from convzoo.inference._engines._quantised import (
+    Calibration,
+    Quantised,
+    calibrated,
+    quantised,
+)
 from convzoo.inference._engines._race import race, seconds
 from convzoo.inference._engines._remembered import note, question, recall
 from convzoo.inference._engines._runnable import channels_of, check_example, check_runnable
@@ -202,8 +207,6 @@ class _Quantising:
 
     def change(self, model: object) -> object:
         """Quantise a model, the first one that comes."""
-        from convzoo.inference._engines._quantised import quantised
-
         if self._done is not None:
             size = tuple(self._calibration.images[0].shape[1:])
             raise InputError(f"x: the network was quantised for images of {size}; resize these")
@@ -218,7 +221,8 @@ class _Quantising:
         """The layers that were left out."""
         layers = () if self._done is None else self._done.kept
         source = "the classes given" if self._calibration.is_truth else "the plain network's labels"
-        return f"top-1 is by {source}; left in fp32: {', '.join(layers) or 'no layer'}"
+        left = ", ".join(layers) or "no layer"
+        return f"top-1 on {len(self._calibration.images)} images, by {source}; left in fp32: {left}"
 
 
 class _Winner(NamedTuple):
@@ -242,7 +246,8 @@ class _Contest:
     def winner(self, settings: list[Setting], engine: EngineChoice) -> _Winner:
         """The quickest, from memory if it is known."""
         if len(settings) == 1:
-            why = "asked for" if engine != "auto" else "nothing else can run this here"
+            only = f"the only one here that runs {self._job.precision}"
+            why = "asked for" if engine != "auto" else only
             return self._built(settings[0], why)
         asked = question(self._job, [str(setting) for setting in settings])
         known = recall(asked)

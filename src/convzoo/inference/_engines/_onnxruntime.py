@@ -27,8 +27,6 @@ def _built(job: Job, x: Tensor) -> Run:
     model = io.BytesIO(program.model_proto.SerializeToString())
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = job.threads
-    # Its threads would go on spinning after a call, and hold up whatever runs next.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(
         model.getvalue(), options, providers=["CPUExecutionProvider"]
     )

@@ -10,7 +10,7 @@ import torch
 def has_bf16(device: torch.device) -> bool:
     """Whether bfloat16 is quicker than float32 there, as far as torch can tell."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return _has("avx512_bf16", "amx_bf16", "bf16")
 
 

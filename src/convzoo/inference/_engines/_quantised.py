@@ -6,7 +6,9 @@ most accuracy first, until the loss is small enough.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -126,8 +128,6 @@ def quantised(model: Any, calibration: Calibration, max_drop: float) -> Quantise
     Returns:
         The quantised model.
 
-    Raises:
-        DataError: More is lost, whatever is left out.
     """
     with quietly():
         import nncf
@@ -137,7 +137,8 @@ def quantised(model: Any, calibration: Calibration, max_drop: float) -> Quantise
     inputs = nncf.Dataset([x.numpy() for x in calibration.images])
     labelled = nncf.Dataset(list(zip(calibration.images, calibration.labels, strict=True)))
     fix = OverflowFix.DISABLE if adds_int8_exactly() else OverflowFix.ENABLE
-    with quietly():
+    # It draws bars.
+    with quietly(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         made = nncf.quantize_with_accuracy_control(
             model,
             inputs,
@@ -159,7 +160,7 @@ def _left_out(model: Any) -> Iterator[str]:
             while source.get_type_name() in _PASSING:
                 source = source.input_value(0).get_node()
             if source.get_type_name() != "FakeQuantize":
-                yield layer.get_friendly_name()
+                yield layer.get_friendly_name().partition("/")[0]
 
 
 def _top1(model: Any, data: Iterable[tuple[Tensor, int]]) -> tuple[float, list[float]]:
