@@ -63,10 +63,6 @@ def _rebuild_unknown_name(
     return error
 
 
-class MissingExtraError(ConvzooError, ImportError):
-    """What a part of the library needs is not installed; the message names the extra."""
-
-
 class CheckpointError(ConvzooError, RuntimeError):
     """A checkpoint does not fit the network, or a saved folder is not whole.
 

@@ -117,3 +117,13 @@ def at_home_elsewhere(
     assert_type(convzoo.freeze(net, ["layer1", "layer2"]), convzoo.ResNet)
     assert_type(convzoo.evaluate(net, rows, columns=("img", "kind")), convzoo.Evaluation)
     assert_type(convzoo.evaluate(net, loader), convzoo.Evaluation)
+
+
+def quicker(net: convzoo.ResNet, x: Tensor, loader: DataLoader[tuple[Tensor, Tensor]]) -> None:
+    fast = convzoo.accelerate(net, x, engine="torch", precision="int8", calibration=loader)
+    assert_type(fast, convzoo.Accelerated)
+    assert_type(fast(x), Tensor)
+    assert_type(fast.why, str)
+    assert_type(fast.labels, tuple[str, ...] | None)
+    assert_type(fast.engine, Literal["torch", "compile", "onnxruntime", "openvino"])
+    convzoo.accelerate(net, engine="onnx")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
