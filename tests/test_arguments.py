@@ -53,6 +53,7 @@ def pairs() -> list[tuple[Tensor, int]]:
 CALLS: dict[str, Callable[[], dict[str, object]]] = {
     "EarlyStopping": lambda: {"patience": 2},
     "Predictor": lambda: {"net": small()},
+    "accelerate": lambda: {"net": small(), "engine": "torch"},
     "apply_drop_connect": lambda: {"net": small()},
     "balanced_sampler": lambda: {"data": [0, 0, 1]},
     "cached_features": lambda: {

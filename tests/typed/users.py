@@ -138,3 +138,13 @@ def aids_of_training(net: nn.Module, data: DataLoader[tuple[Tensor, Tensor]]) ->
     assert_type(training.EMA(net).module, nn.Module)
     assert_type(training.Mixing("both", 3)(torch.rand(2, 3, 4, 4), torch.tensor([0, 1]))[1], Tensor)
     training.Recipe.load("vgg").fit(net, data, epochs=1, schedule="cosine", mixing="cutmix")
+
+
+def quicker(net: convzoo.ResNet, x: Tensor, loader: DataLoader[tuple[Tensor, Tensor]]) -> None:
+    fast = convzoo.accelerate(net, x, engine="torch", precision="int8", calibration=loader)
+    assert_type(fast, convzoo.Accelerated)
+    assert_type(fast(x), Tensor)
+    assert_type(fast.why, str)
+    assert_type(fast.labels, tuple[str, ...] | None)
+    assert_type(fast.engine, Literal["torch", "compile", "onnxruntime", "openvino"])
+    convzoo.accelerate(net, engine="onnx")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -27,9 +27,9 @@ class AccelerationReport:
         precision: The numbers it runs in.
         why: Why this engine and this precision, in a sentence.
         notes: What else is worth to know: layers that were folded or left out.
-        images: How many images were timed at once.
-        plain_seconds: What the plain network took for them, in seconds.
-        timings: What each setting took, in seconds; empty where nothing was timed.
+        images: How many images were timed at once; 0 where nothing was timed.
+        plain_seconds: What the plain network takes for an image, in seconds.
+        timings: What each setting takes for an image, in seconds.
         skipped: What could not be tried, and why.
         setup_seconds: From the call to the finished engine.
         difference: The largest difference to the plain network's scores on the example, relative
@@ -57,7 +57,7 @@ class AccelerationReport:
         lines = [f"{self.engine} in {self.precision}: {self.why}"]
         for name, taken in sorted(self.timings.items(), key=lambda item: item[1]):
             times = self.plain_seconds / taken
-            lines.append(f"  {name}: {1000 * taken / self.images:.2f} ms an image, {times:.2f} x")
+            lines.append(f"  {name}: {1000 * taken:.2f} ms an image, {times:.2f} x plain")
         lines += [f"  {name}: not tried, {reason}" for name, reason in self.skipped.items()]
         lines.append(f"  relative difference to the plain network {self.difference:.1e}")
         if self.agreement is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -15,9 +14,12 @@ from convzoo.inference._engines._job import Run
 _FAR_BEHIND: Final = 1.25
 """Who takes this many times the leader's time is not run again."""
 
+_PAUSE: Final = 0.02
+"""Seconds after which an engine's threads have stopped waiting for more work."""
+
 
 def race(runs: Mapping[str, Run], x: Tensor, budget: float) -> dict[str, float]:
-    """Median seconds a call of each, taken in turns: all suffer alike from what else runs.
+    """The least seconds a call of each, taken in turns: what else runs here only adds to them.
 
     Args:
         runs: What to run, by name; each has run before.
@@ -35,12 +37,13 @@ def race(runs: Mapping[str, Run], x: Tensor, budget: float) -> dict[str, float]:
             if samples[name] and time.perf_counter() + samples[name][-1] > until:
                 field.remove(name)
             else:
+                time.sleep(_PAUSE)
                 samples[name].append(seconds(lambda name=name: runs[name](x)))  # type: ignore[misc]
         best = min(min(taken) for taken in samples.values())
         field = [name for name in field if min(samples[name]) < _FAR_BEHIND * best]
         if len(field) == 1 and len(samples) > 1:
             break
-    return {name: statistics.median(taken) for name, taken in samples.items()}
+    return {name: min(taken) for name, taken in samples.items()}
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -53,5 +56,5 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def _finish() -> None:
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         torch.cuda.synchronize()

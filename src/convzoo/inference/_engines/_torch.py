@@ -16,8 +16,8 @@ def settings(job: Job) -> list[Setting]:
     """Channels first or last."""
 
     def build(layout: torch.memory_format) -> Run:
-        dtype = torch.bfloat16 if job.precision == "bf16" else None
-        net = copy.deepcopy(job.net).to(dtype=dtype, memory_format=layout)
+        dtype = torch.bfloat16 if job.precision == "bf16" else torch.float32
+        net = copy.deepcopy(job.net).to(dtype).to(memory_format=layout)
 
         def run(x: Tensor) -> Tensor:
             scores: Tensor = net(x.to(dtype=dtype, memory_format=layout))
