@@ -86,6 +86,7 @@ from convzoo.models import (
     cifar_resnet56 as cifar_resnet56,
     cifar_resnet110 as cifar_resnet110,
     cifar_resnet1202 as cifar_resnet1202,
+    cnn as cnn,
     googlenet as googlenet,
     googlenet_2014 as googlenet_2014,
     inception_v3 as inception_v3,

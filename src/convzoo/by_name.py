@@ -87,8 +87,9 @@ def create_model(name: Literal["linear_classifier"], *, weights: str | None = No
 def create_model(name: Literal["mlp"], *, weights: str | None = None, **options:
     Unpack[models.MLPOptions]) -> models.MLP: ...
 @overload
-def create_model(name: Literal["mnist_cnn", "cifar2_cnn", "cifar_cnn3", "cifar_cnn5"], *, weights:
-    str | None = None, **options: Unpack[models.TutorialCNNOptions]) -> models.TutorialCNN: ...
+def create_model(name: Literal["mnist_cnn", "cifar2_cnn", "cifar_cnn3", "cifar_cnn5", "cnn"], *,
+    weights: str | None = None, **options:
+    Unpack[models.TutorialCNNOptions]) -> models.TutorialCNN: ...
 @overload
 def create_model(name: Literal["vgg11", "vgg11_lrn", "vgg13", "vgg16_1x1", "vgg16", "vgg19",
     "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"], *, weights: str | None = None, **options:

@@ -20,10 +20,10 @@ F = TypeVar("F", bound=Callable[..., Contract])
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper that describes a network.
+    """A paper that describes a network; where there is none, what does: a book, an example.
 
     Attributes:
-        title: The paper's title.
+        title: The paper's title, or what it is.
         year: Year of first publication.
         url: Where to read it.
     """

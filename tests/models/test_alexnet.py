@@ -235,3 +235,18 @@ def test_every_parameter_of_2012_gets_a_gradient(paper):
     net = copy.deepcopy(paper).train()
     nn.functional.cross_entropy(net(torch.randn(2, 3, 64, 64)), torch.tensor([0, 1])).backward()
     assert [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_without_normalisation_and_with_plain_pooling():
+    full = convzoo.alexnet_2012(device="meta")
+    bare = convzoo.alexnet_2012(device="meta", lrn=False, overlapping_pool=False)
+    assert list(bare.state_dict()) == list(full.state_dict())
+    assert not [name for name, _ in bare.named_children() if name.startswith("norm")]
+    x = torch.zeros(1, 3, 224, 224, device="meta")
+    shapes = [{name: f.shape for name, f in net.intermediates(x).items()} for net in (full, bare)]
+    assert shapes[0] == shapes[1]
+    assert bare.min_size == 36
+    assert bare(torch.zeros(1, 3, 36, 36, device="meta")).shape == (1, 1000)
+    with pytest.raises(RuntimeError):
+        bare.min_size = 35
+        bare(torch.zeros(1, 3, 35, 35, device="meta"))

@@ -267,3 +267,93 @@ def test_bfloat16_channels_last_and_gradients(build):
         last = copy.deepcopy(net).to(memory_format=torch.channels_last)
         torch.testing.assert_close(last(x.to(memory_format=torch.channels_last)), scores)
         assert (net.bfloat16()(x.bfloat16()) - scores).abs().max() < 0.1 * scores.abs().max()
+
+
+CHANGED = [
+    (mnist_cnn, {"dropout": 0.3}),
+    (cifar_cnn5, {"norm": "batch"}),
+    (cifar_cnn5, {"norm": "layer", "dropout": 0.5}),
+    (cifar2_cnn, {"norm": "group", "widths": (12, 6)}),
+    (cifar_cnn3, {"norm": "group", "widths": [3, 5, 7], "activation": "leaky_relu", "slope": 0.2}),
+    (mnist_cnn, {"norm": "instance", "hidden": (), "dropout": 0.1}),
+    (mlp, {"dropout": 0.2, "slope": 0.3}),
+    (convzoo.cnn, {"convs": [(8, 3, 2), "pool", (4, 1)], "hidden": (), "batch_norm": True}),
+]
+
+
+@pytest.mark.parametrize(("build", "options"), CHANGED)
+def test_what_a_lesson_changes_is_kept_and_runs(build, options, tmp_path):
+    net = build(num_classes=3, **options)
+    x = torch.randn(4, net.in_channels, net.max_size, net.max_size)
+    net(x).sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    again = convzoo.load(convzoo.save(net, tmp_path / "net"))
+    assert list(again.state_dict()) == list(net.state_dict())
+    assert torch.equal(again.eval()(x), net.eval()(x))
+    if "widths" in options:
+        assert [s.channels for s in net.stages if "conv" in s.name] == list(options["widths"])
+
+
+def test_weights_keep_their_names_whatever_is_dropped():
+    plain, dropped = cifar_cnn5(), cifar_cnn5(dropout=0.5)
+    assert list(plain.state_dict()) == list(dropped.state_dict())
+    assert [n for n, m in dropped.hidden.named_children() if isinstance(m, nn.Dropout)] == [
+        "drop1",
+        "drop2",
+    ]
+    dropped.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(plain.eval()(x), dropped.eval()(x))
+    assert not torch.equal(dropped.train()(x), dropped(x))
+    assert list(mlp().state_dict()) == list(mlp(dropout=0.5).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("norm", "axes"), [("batch", (0, 2, 3)), ("layer", (1, 2, 3)), ("instance", (2, 3))]
+)
+def test_over_what_a_map_is_normalised(norm, axes):
+    net = convzoo.cnn([(4, 3)], norm=norm)
+    x = torch.randn(5, 3, 32, 32)
+    before = net.features.conv1(x)
+    std, mean = torch.std_mean(before, axes, correction=0, keepdim=True)
+    torch.testing.assert_close(
+        net.features.norm1(before), (before - mean) / (std.square() + 1e-5).sqrt()
+    )
+    assert convzoo.cnn([(8, 3), (6, 3)], norm="group").features.norm2.num_groups == 2
+
+
+def test_a_slope_sets_the_layer_and_its_start():
+    net = cifar_cnn3(activation="leaky_relu", slope=0.5, init="kaiming", widths=[512, 8, 8])
+    assert net.features.act1(torch.tensor(-2.0)) == -1
+    assert net.features.conv1.weight.std() == pytest.approx((2 / (1.25 * 75)) ** 0.5, rel=0.03)
+
+
+def test_convolutions_as_a_list_with_pooling_in_it():
+    short = TutorialCNN([(8, 3), "pool", (4, 3, 2)], hidden=[5])
+    long = TutorialCNN([(8, 3, 1, True), (4, 3, 2, False)], hidden=[5])
+    assert str(short) == str(long)
+    assert convzoo.cnn().options == {}
+    assert convzoo.create_model("cnn", convs=[(8, 3)]).options == {"convs": [(8, 3)]}
+
+
+@pytest.mark.parametrize(
+    ("build", "options", "message"),
+    [
+        (convzoo.cnn, {"convs": ["pool", (8, 3)]}, "a convolution before each 'pool'"),
+        (convzoo.cnn, {"convs": [(8, 3), "pool", "pool"]}, "a convolution before each 'pool'"),
+        (convzoo.cnn, {"convs": [(8,)]}, r"convs: expected \(filters, kernel\), .*got \(8,\)"),
+        (convzoo.cnn, {"convs": []}, "convs: expected 1 to 1000"),
+        (convzoo.cnn, {"convs": [(0, 3)]}, "convs: filters: expected an integer from 1"),
+        (convzoo.cnn, {"convs": [(8, 40)]}, "nothing is left of 32 x 32 pixels"),
+        (mnist_cnn, {"widths": [3, 4]}, "widths: expected a number for each of 1"),
+        (mnist_cnn, {"norm": "bach"}, "did you mean 'batch'"),
+        (mnist_cnn, {"norm": "layer", "batch_norm": True}, "batch_norm: norm='layer' says"),
+        (mnist_cnn, {"slope": 0.1}, "slope: expected None with activation='relu'"),
+        (mlp, {"slope": -1}, "slope: expected a number from 0 to 1"),
+        (mlp, {"dropout": 1}, "dropout: expected a probability"),
+        (cifar_cnn3, {"norm": "instance"}, "leaves nothing of a map of 1 x 1"),
+    ],
+)
+def test_what_no_lesson_can_ask_for(build, options, message):
+    with pytest.raises(InputError, match=message):
+        build(device="meta", **options)

@@ -94,6 +94,10 @@ class AlexNet2012Options(AlexNetOptions, total=False):
 
     towers: Literal[1, 2]
     """2 as in the paper; 1 connects every map to every map (62,378,344 parameters)."""
+    lrn: bool
+    """Local response normalisation, as in the paper (1.4 points of top-1 there)."""
+    overlapping_pool: bool
+    """Pool 3 x 3 pixels every 2, as in the paper (0.4 points there); else 2 x 2 every 2."""
 
 
 class AlexNet(Classifier):
@@ -214,6 +218,8 @@ class AlexNet2012(Classifier):
         in_channels: Channels of the input image.
         dropout: Probability of dropping an output of `fc6` and of `fc7`.
         towers: 2 as in the paper; 1 connects every map to every map.
+        lrn: Local response normalisation after the first two convolutions, as in the paper.
+        overlapping_pool: Pool 3 x 3 pixels every 2, as in the paper; else 2 x 2.
         inplace: Let ReLU overwrite its input.
 
     Examples:
@@ -225,7 +231,7 @@ class AlexNet2012(Classifier):
     """
 
     head_path: ClassVar[str] = "fc8"
-    min_size = 64  # smaller images leave nothing for the last pooling
+    min_size: int = 64  # smaller images leave nothing for the last pooling
 
     def __init__(
         self,
@@ -234,15 +240,19 @@ class AlexNet2012(Classifier):
         in_channels: int = 3,
         dropout: float = 0.5,
         towers: Literal[1, 2] = 2,
+        lrn: bool = True,
+        overlapping_pool: bool = True,
         inplace: bool = True,
     ) -> None:
         super().__init__()
         check_counts(num_classes=num_classes, in_channels=in_channels)
-        check_flags(inplace=inplace)
+        check_flags(inplace=inplace, lrn=lrn, overlapping_pool=overlapping_pool)
         check_probability("dropout", dropout)
         if towers not in (1, 2):
             raise InputError(f"towers: expected 1 or 2, got {towers!r}")
         self.towers: int = towers
+        if not overlapping_pool:
+            self.min_size = 36
         self.pad: nn.ZeroPad2d = nn.ZeroPad2d(
             (0, 3, 0, 3)
         )  # to the right and below; see the top of this file
@@ -258,10 +268,11 @@ class AlexNet2012(Classifier):
             self.add_module(f"relu{number}", nn.ReLU(inplace))
             # A stage is read off the ReLU: in place, it overwrites what the convolution put out.
             stages.append(Stage(f"conv{number}", f"relu{number}", channels, reached))
-            if row.norm:
+            if row.norm and lrn:
                 self.add_module(f"norm{number}", TowerNorm(towers))
             if row.pool:
-                self.add_module(f"pool{number}", nn.MaxPool2d(3, stride=2))
+                window = 3 if overlapping_pool else 2  # 13 -> 6 either way
+                self.add_module(f"pool{number}", nn.MaxPool2d(window, stride=2))
                 reached *= 2
                 stages.append(Stage(f"pool{number}", f"pool{number}", channels, reached))
         self.avgpool: nn.AdaptiveAvgPool2d = nn.AdaptiveAvgPool2d(_GRID)

@@ -10,12 +10,13 @@
 - `cifar_cnn3`: three convolutions of 5 x 5 with stride 2 instead of pooling.
 - `cifar_cnn5`: five convolutions and three fully connected layers, AlexNet's plan on 32 x 32
   pixels, with 64 filters of 4 x 4 first. Its widths are ours.
+- `cnn`: a stack of your own.
 
-None comes from a paper of its own. Activation, pooling, padding and initialisation are chosen by
-name, so that a lesson can change one at a time. All are built for one
+None comes from a paper of its own. Activation, pooling, padding, normalisation and initialisation
+are chosen by name, so that a lesson can change one at a time. All are built for one
 `image_size`; where strides or pooling drop the last pixels, images without those work too.
 """
 
 from convzoo.models.tutorial.choices import *
-from convzoo.models.tutorial.cnn import *
+from convzoo.models.tutorial.convolutional import *
 from convzoo.models.tutorial.fully_connected import *

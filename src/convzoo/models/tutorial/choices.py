@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, get_args
 
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
-from convzoo._checks import LARGEST, check_choice, check_count
+from convzoo._checks import LARGEST, check_choice, check_count, check_number, check_probability
 from convzoo._classifier import Classifier
 from convzoo.errors import InputError
 from convzoo.presets import Preset
 from convzoo.registry import Paper
 
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
+Norm = Literal["batch", "layer", "instance", "group"]
+"""Over what a map is normalised: the batch, all its channels, one, or those of one of four groups
+(of fewer, where four do not divide the channels)."""
 Pooling = Literal["max", "avg"]
 Padding = Literal["none", "zeros", "reflect", "replicate"]
 """`"none"`: convolutions shrink the map. Otherwise half a kernel is added on every side."""
@@ -41,6 +46,12 @@ GAINS: Final[Mapping[str, Literal["relu", "leaky_relu", "tanh", "sigmoid"]]] = {
     "tanh": "tanh",
     "sigmoid": "sigmoid",
 }
+NORMS: Final[Mapping[str, Callable[[int], nn.Module]]] = {
+    "batch": nn.BatchNorm2d,
+    "layer": lambda channels: nn.GroupNorm(1, channels),
+    "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
+    "group": lambda channels: nn.GroupNorm(math.gcd(4, channels), channels),
+}
 POOLINGS: Final[Mapping[str, Callable[[], nn.Module]]] = {
     "max": lambda: nn.MaxPool2d(2),
     "avg": lambda: nn.AvgPool2d(2),
@@ -50,13 +61,43 @@ POOLINGS: Final[Mapping[str, Callable[[], nn.Module]]] = {
 _MOST_LAYERS: Final = 1000
 
 
+def activation_layer(name: Activation, slope: float | None, inplace: bool) -> nn.Module:
+    """The layer that a name stands for."""
+    if slope is not None:
+        return nn.LeakyReLU(check_slope(name, slope), inplace)
+    return ACTIVATIONS[name](inplace)
+
+
+def check_slope(activation: Activation, slope: float) -> float:
+    """A slope below 0, which leaky ReLU alone has."""
+    if activation != "leaky_relu":
+        raise InputError(
+            f"slope: expected None with {activation=}, got {slope!r:.80}; it belongs to "
+            "activation='leaky_relu'"
+        )
+    return check_number("slope", slope, 0, 1)
+
+
 def linear_stack(
-    sizes: Sequence[int], activation: Activation, inplace: bool
-) -> Iterator[nn.Module]:
-    """Linear layers from each size to the next, an activation after each."""
-    for before, after in itertools.pairwise(sizes):
-        yield nn.Linear(before, after)
-        yield ACTIVATIONS[activation](inplace)
+    sizes: Sequence[int],
+    activation: Activation,
+    slope: float | None,
+    dropout: float,
+    inplace: bool,
+) -> Iterator[tuple[str, nn.Module]]:
+    """Linear layers from each size to the next by name, an activation and dropout after each.
+
+    Dropout has names of its own, so that those of the weights are the same without it.
+    """
+    check_probability("dropout", dropout)
+    yield "0", nn.Flatten()
+    if dropout and len(sizes) == 1:
+        yield "drop0", nn.Dropout(dropout)
+    for number, (before, after) in enumerate(itertools.pairwise(sizes), 1):
+        yield str(2 * number - 1), nn.Linear(before, after)
+        yield str(2 * number), activation_layer(activation, slope, inplace)
+        if dropout:
+            yield f"drop{number}", nn.Dropout(dropout)
 
 
 def check_names(**chosen: str) -> None:
@@ -81,6 +122,7 @@ class SmallNetwork(Classifier):
 
     init: Init = "torch"
     activation: Activation = "relu"
+    slope: float | None = None
 
     @classmethod
     def preset_for(cls, preset: Preset, options: Mapping[str, Any]) -> Preset:
@@ -97,9 +139,12 @@ class SmallNetwork(Classifier):
                 if self.init == "kaiming":
                     # No activation follows the last layer.
                     gain = "linear" if module is head else GAINS[self.activation]
-                    nn.init.kaiming_normal_(module.weight, a=0.01, nonlinearity=gain)
+                    slope = 0.01 if self.slope is None else self.slope
+                    nn.init.kaiming_normal_(module.weight, a=slope, nonlinearity=gain)
                     if module.bias is not None:
                         nn.init.zeros_(module.bias)
+            elif isinstance(module, (_NormBase, nn.GroupNorm)):
+                module.reset_parameters()
 
 
 MNIST_PAPER: Final = Paper(

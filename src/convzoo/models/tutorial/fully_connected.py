@@ -8,6 +8,7 @@ Both start as PyTorch initialises, from U(-1 / sqrt(F), 1 / sqrt(F)) of F inputs
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import ClassVar, Unpack
 
@@ -47,6 +48,11 @@ class MLPOptions(LinearClassifierOptions, total=False):
     """Units of the hidden layers, one number a layer."""
     activation: Activation
     """What follows each hidden layer."""
+    slope: float | None
+    """Of leaky ReLU below 0, in [0, 1]; None is 0.01."""
+    dropout: float
+    """Probability of dropping a unit of each hidden layer, in [0, 1); where there is none, a value
+    of the flattened map."""
     init: Init
     """How the weights start, `"torch"` or `"kaiming"`."""
 
@@ -110,6 +116,8 @@ class MLP(SmallNetwork):
         in_channels: Channels of the input image.
         image_size: Side of the image in pixels; it takes no other.
         activation: What follows each hidden layer, by name.
+        slope: Of leaky ReLU below 0; None is 0.01.
+        dropout: Probability of dropping a unit of each hidden layer.
         init: How the weights start, `"torch"` or `"kaiming"`.
         inplace: Let activations overwrite their input where they can.
 
@@ -130,6 +138,8 @@ class MLP(SmallNetwork):
         in_channels: int = 1,
         image_size: int = 28,
         activation: Activation = "leaky_relu",
+        slope: float | None = None,
+        dropout: float = 0.0,
         init: Init = "torch",
         inplace: bool = True,
     ) -> None:
@@ -140,12 +150,13 @@ class MLP(SmallNetwork):
         check_sizes("hidden", hidden)
         self.init: Init = init
         self.activation: Activation = activation
+        self.slope: float | None = slope
         sizes = (in_channels * image_size**2, *hidden)
         self.hidden: nn.Sequential = nn.Sequential(
-            nn.Flatten(),
-            *linear_stack(sizes, activation, inplace),
-            nn.Unflatten(1, (-1, 1, 1)),  # one "pixel" that has seen the whole image
+            OrderedDict(linear_stack(sizes, activation, slope, dropout, inplace))
         )
+        # One "pixel" that has seen the whole image.
+        self.hidden.add_module(str(2 * len(sizes) - 1), nn.Unflatten(1, (-1, 1, 1)))
         self.fc: nn.Linear = nn.Linear(sizes[-1], num_classes)
         self.in_channels = in_channels
         self.num_features: int = sizes[-1]
