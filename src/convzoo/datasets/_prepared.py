@@ -73,6 +73,11 @@ class Reader:
     columns: Columns | None = None
     labels: Sequence[str] | None = None
 
+    @property
+    def transform(self) -> ImageTransform | None:
+        """What is done to a raw image."""
+        return self.usual if self.given is None else self.given
+
     def pair(self, item: object, what: str) -> tuple[Any, Any]:
         """Image and label of an item, or of a batch of them; `what` names it for messages."""
         if isinstance(item, Mapping):
@@ -196,7 +201,12 @@ class Prepared(Dataset["tuple[Tensor, int | Tensor]"]):
         return len(self.data)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
-        return self.reader(self.data[index], f"item {index}")
+        data = self.data
+        if type(data) is LabelledImages and not isinstance(data.images, Tensor):
+            # From the file to what the transform is quickest with, a PIL image or a tensor.
+            image = read_image(data.images[index], self.reader.transform)
+            return self.reader((image, data.targets[index]), f"item {index}")
+        return self.reader(data[index], f"item {index}")
 
 
 def _read_batch(
