@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from convzoo.datasets._labelled import LabelledImages
 from convzoo.errors import InputError
+from convzoo.presets._files import read_image
 
 
 class ImageData(Protocol):

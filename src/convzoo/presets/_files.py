@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import struct
@@ -36,8 +37,13 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, st
 _ORIENTATION = 0x0112  # the tag in EXIF
 # Its values: whether rows and columns change places, then the axes that are mirrored.
 _TURNS: dict[int, tuple[bool, tuple[int, ...]]] = {
-    **{2: (False, (-1,)), 3: (False, (-2, -1)), 4: (False, (-2,))},
-    **{5: (True, ()), 6: (True, (-1,)), 7: (True, (-2, -1)), 8: (True, (-2,))},
+    2: (False, (-1,)),
+    3: (False, (-2, -1)),
+    4: (False, (-2,)),
+    5: (True, ()),
+    6: (True, (-1,)),
+    7: (True, (-2, -1)),
+    8: (True, (-2,)),
 }
 
 
@@ -159,14 +165,14 @@ def _as_tensor(image: ImageFile, _stream: object) -> Image | Tensor:
 
 
 def _quickest(image: ImageFile, stream: IO[bytes]) -> Image | Tensor:
-    if image.format not in ("JPEG", "MPO") or image.mode not in ("L", "RGB"):
+    decode_jpeg = _decode_jpeg()
+    plain = image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB")
+    if decode_jpeg is None or not plain:
         return _as_tensor(image, stream)
-    from torchvision.io import decode_jpeg
-
     stream.seek(0)
     data = torch.frombuffer(bytearray(stream.read(_MOST_BYTES)), dtype=torch.uint8)
     try:
-        pixels: Tensor = decode_jpeg(data)
+        pixels: Tensor = decode_jpeg(data, 0, False)  # the mode that it has; unturned
     except RuntimeError:  # Pillow reads it all the same, or says what is wrong
         return _as_tensor(image, stream)
     if pixels.shape[-2:] != (image.height, image.width):
@@ -175,3 +181,12 @@ def _quickest(image: ImageFile, stream: IO[bytes]) -> Image | Tensor:
     if swapped:
         pixels = pixels.transpose(-2, -1)
     return pixels.flip(mirrored) if mirrored else pixels
+
+
+@functools.cache
+def _decode_jpeg() -> Callable[[Tensor, int, bool], Tensor] | None:
+    """torchvision's operator; None where it has none."""
+    import torchvision.io  # noqa: F401 # registers it
+
+    # The function around it warns at each call, from 0.29 on, that it will be removed one day.
+    return getattr(torch.ops.image, "decode_jpeg", None)

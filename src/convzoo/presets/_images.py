@@ -12,6 +12,7 @@ from convzoo.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+
 class ConvertImage(nn.Module):
     """Bring an image to the channels that a network takes, before anything else is done to it.
 

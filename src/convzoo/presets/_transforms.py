@@ -31,7 +31,7 @@ _MAX_PIXELS = 100_000_000  # of one resized image: 300 MB in RGB
 
 
 class ImageTransform(nn.Sequential):
-    """What `Preset.eval` and `Preset.train` return: a sequence of steps, for training torchvision's.
+    """What `Preset.eval` and `Preset.train` return: a sequence of steps.
 
     It takes a PIL image or a tensor and returns a float32 tensor; printing it shows its steps,
     indexing gives them. It has no parameters and pickles.
@@ -157,27 +157,28 @@ class CropImage(nn.Module):
 
     def forward(self, image: Image | Tensor) -> Image | Tensor:
         """Crop (..., H, W) or a PIL image."""
-        is_tensor = isinstance(image, Tensor)
-        have = tuple(image.shape[-2:]) if is_tensor else (image.height, image.width)
-        if have == self.size:
-            return image
-        top, left = (
-            round((old - new) / 2) if old >= new else -((new - old) // 2)
-            for old, new in zip(have, self.size, strict=True)
-        )
-        bottom, right = top + self.size[0], left + self.size[1]
-        if not is_tensor:
+        if not isinstance(image, Tensor):
+            top, bottom = _middle(image.height, self.size[0])
+            left, right = _middle(image.width, self.size[1])
             return image.crop((left, top, right, bottom))  # Pillow fills with 0 by itself
+        height, width = image.shape[-2:]
+        top, bottom = _middle(height, self.size[0])
+        left, right = _middle(width, self.size[1])
         if min(top, left) < 0:
-            image = F.pad(
-                image, (max(-left, 0), max(right - have[1], 0), max(-top, 0), max(bottom - have[0], 0))
-            )
+            around = (-left, right - width, -top, bottom - height)
+            image = F.pad(image, [max(side, 0) for side in around])
         top, left = max(top, 0), max(left, 0)
         return image[..., top : top + self.size[0], left : left + self.size[1]]
 
     def extra_repr(self) -> str:
         """The options, for printing."""
         return f"{self.size}"
+
+
+def _middle(have: int, want: int) -> tuple[int, int]:
+    """Where `want` of `have` pixels begin and end, with torchvision's rounding."""
+    first = round((have - want) / 2) if have >= want else -((want - have) // 2)
+    return first, first + want
 
 
 class ToTensor(nn.Module):
