@@ -193,20 +193,19 @@ def test_a_damaged_jpeg_is_what_load_image_makes_of_it(tmp_path: Path, capfd) ->
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(
-    "preset", [IMAGENET, IMAGENET.replace(interpolation="bicubic"), IMAGENET.for_channels(1)]
-)
-def test_an_evaluation_takes_torch_and_pillow_alone(preset: Preset, tmp_path: Path) -> None:
+def test_an_evaluation_takes_torch_and_pillow_alone(tmp_path: Path) -> None:
     picture(size=(300, 400)).save(tmp_path / "a.jpg")
-    code = f"""
+    code = """
 import sys
-from convzoo.presets import Preset
+from convzoo.presets import IMAGENET
 from convzoo.presets._files import read_image
-transform = Preset.from_dict({preset.to_dict()!r}).eval()
-print(transform(read_image({str(tmp_path / "a.jpg")!r}, transform, many=False)).shape)
+bicubic, grey = IMAGENET.replace(interpolation="bicubic"), IMAGENET.for_channels(1)
+for preset in (IMAGENET, bicubic, grey):
+    transform = preset.eval()
+    transform(read_image(sys.argv[1], transform, many=False))
 assert "torchvision" not in sys.modules
 """
-    done = processes.run([sys.executable, "-c", code])
+    done = processes.run([sys.executable, "-c", code, str(tmp_path / "a.jpg")])
     assert done.returncode == 0, done.stderr
 
 
@@ -452,7 +451,6 @@ def test_a_row_cut_in_two_is_done_again(photos: Path, network: str, out: str) ->
         Path(out).unlink(missing_ok=True)
         written.write_bytes(data[:size])
         assert run(network, out, "--resume") == 1
-        assert table(out) == pytest.approx(whole) if size == 0 else names(out)
         assert names(out) == [row["image"] for row in whole]
 
 
