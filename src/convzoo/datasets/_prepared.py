@@ -11,6 +11,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
+from pathlib import Path
 from typing import Any, Final, Protocol, SupportsIndex
 
 from torch import Tensor, nn, tensor
@@ -203,9 +204,9 @@ class Prepared(Dataset["tuple[Tensor, int | Tensor]"]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
         data = self.data
-        if type(data) is LabelledImages and not isinstance(data.images, Tensor):
+        if type(data) is LabelledImages and isinstance(path := data.images[index], Path):
             # From the file to what the transform is quickest with, a PIL image or a tensor.
-            image = read_image(data.images[index], self.reader.transform)
+            image = read_image(path, self.reader.transform)
             return self.reader((image, data.targets[index]), f"item {index}")
         return self.reader(data[index], f"item {index}")
 

@@ -20,6 +20,7 @@ from convzoo._contract import Contract
 from convzoo.datasets._prepared import ImageTransform
 from convzoo.errors import DataError, InputError
 from convzoo.inference._accelerate import EngineChoice, PrecisionChoice, accelerate
+from convzoo.inference._accelerated import Accelerated
 from convzoo.inference._files import image_files, stands_for_many
 from convzoo.inference._threads import in_threads, usual_workers
 from convzoo.inference._views import TTA, Views, mean_scores
@@ -457,6 +458,11 @@ def _from_array(array: NDArray[Any]) -> Tensor:
 
 def _without_head(net: nn.Module) -> nn.Module:
     """A copy that returns what the last layer gets; the parameters are the network's own."""
+    if isinstance(net, Accelerated):
+        raise InputError(
+            "net: an accelerated network has no last layer to take away; pass the network itself, "
+            "with engine= to run it by"
+        )
     shared = {id(x): x for x in chain(net.parameters(), net.buffers())}
     body = copy.deepcopy(net, shared)
     if isinstance(body, Contract):

@@ -185,7 +185,7 @@ def _quickest(image: ImageFile, stream: IO[bytes]) -> Image | Tensor:
 
 @functools.cache
 def _decode_jpeg() -> Callable[[Tensor, int, bool], Tensor] | None:
-    """torchvision's operator; None where it has none."""
+    """The operator of torchvision; None where it has none."""
     import torchvision.io  # noqa: F401 # registers it
 
     # The function around it warns at each call, from 0.29 on, that it will be removed one day.
