@@ -60,6 +60,7 @@ if __name__ == "__main__":
         Image.fromarray(noise.numpy()).save(Path(place, "cat.jpg"))
 
         def script(code: str) -> Callable[[], object]:
+            """A candidate that runs code beside the files."""
             return python(f"import os; os.chdir({place!r})\n{code}")
 
         files = (str(Path(place, "boats")), str(Path(place, "cat.jpg")))

@@ -57,6 +57,7 @@ if __name__ == "__main__":
         ways = candidates()
 
         def whole(way: Callable[[Path], Tensor]) -> Callable[[], object]:
+            """A candidate that prepares all images."""
             return lambda: [way(path) for path in paths]
 
         # torchvision.io counts as imported once it is: Pillow's decoder has its turns first.
