@@ -227,9 +227,10 @@ def _checked(rows: Iterator[Row], predictor: Predictor) -> Iterator[Row]:
 
 
 def _names(rows: Callable[[], Iterator[Row]]) -> _Names:
-    while True:
+    for _ in range(10):
         with suppress(FileNotFoundError):  # another process has put the parts together meanwhile
             return _Names(rows())
+    return _Names(rows())
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
 
-from convzoo.errors import ConvzooError, InputError
+from convzoo.errors import InputError, MissingExtraError
 from convzoo.inference import FilePredictions
 
 Row = dict[str, Any]
@@ -68,7 +68,7 @@ class Table:
     Raises:
         InputError: The file's name ends in nothing known, its folder is missing, or it is there
             already and not to be gone on with.
-        ConvzooError: It is Parquet, and pyarrow is not installed.
+        MissingExtraError: It is Parquet, and pyarrow is not installed.
     """
 
     def __init__(
@@ -270,7 +270,7 @@ class _Parquet:
         except ModuleNotFoundError as error:
             if error.name not in ("pyarrow", "pyarrow.parquet"):
                 raise
-            raise ConvzooError(
+            raise MissingExtraError(
                 "--out: Parquet needs pyarrow, which is not installed: "
                 "pip install 'convzoo[tables]'; .csv and .jsonl need nothing"
             ) from None

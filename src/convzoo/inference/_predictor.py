@@ -364,7 +364,9 @@ class Predictor:
         for step in self._transform[:-1]:
             ready = step(ready)
         pixels: Tensor = ready
-        return pixels
+        # What is cut from a photograph that was not resized would keep all of it in memory.
+        whole = pixels.untyped_storage().nbytes()
+        return pixels.clone() if whole > 4 * pixels.nbytes else pixels
 
     def _picture(self, image: Picture, many: bool) -> object:
         """A PIL image or a tensor, of whatever kind of image."""
