@@ -223,6 +223,8 @@ METHODS: dict[str, Callable[[], tuple[object, dict[str, object]]]] = {
         layers.LocalResponseNorm(),
         {"x": torch.zeros(1, 2, 8, 8)},
     ),
+    "Predictor.embed": lambda: (convzoo.Predictor(small()), {"images": [torch.rand(1, 28, 28)]}),
+    "Predictor.folder": lambda: (convzoo.Predictor(small()), {"path": "photos"}),
     "Predictor.batch": lambda: (convzoo.Predictor(small()), {"images": [torch.rand(1, 28, 28)]}),
     "Preset.for_channels": lambda: (presets.IMAGENET, {"channels": 1}),
     "Preset.from_dict": lambda: (presets.Preset, {"fields": presets.MNIST.to_dict()}),

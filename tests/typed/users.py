@@ -148,3 +148,6 @@ def quicker(net: convzoo.ResNet, x: Tensor, loader: DataLoader[tuple[Tensor, Ten
     assert_type(fast.labels, tuple[str, ...] | None)
     assert_type(fast.engine, Literal["torch", "compile", "onnxruntime", "openvino"])
     convzoo.accelerate(net, engine="onnx")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    predict = convzoo.Predictor(net, engine="auto", precision="bf16")
+    assert_type(predict.embed("photos"), Tensor)
+    assert_type(next(predict.folder("photos")), convzoo.inference.FilePredictions)

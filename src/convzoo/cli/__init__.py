@@ -16,8 +16,9 @@ from convzoo.cli._errors import status_of
 from convzoo.cli._export import export
 from convzoo.cli._fetch import fetch
 from convzoo.cli._finetune import finetune
+from convzoo.cli._predict import predict
 from convzoo.cli._see import draw, filters, look
-from convzoo.cli._use import evaluate, predict
+from convzoo.cli._use import evaluate
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -1,4 +1,4 @@
-"""Commands that use a network as it is."""
+"""`convzoo evaluate`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,14 @@ from convzoo.cli._console import (
     JSON,
     bars_wanted,
     checking,
-    columns,
-    complain,
     echo,
     is_main_process,
     print_json,
     warn,
 )
-from convzoo.cli._errors import FAILED, SOME_FAILED, Stop
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from convzoo.datasets import LabelledImages
-    from convzoo.inference import Prediction
 
 ON_ERROR = click.option(
     "--on-error",
@@ -34,67 +28,6 @@ ON_ERROR = click.option(
     help="What an unreadable image does: end the command, or be named and left out.",
 )
 CPU = click.option("--cpu", is_flag=True, help="Stay on the CPU where there is a GPU.")
-
-
-@click.command()
-@click.argument("model")
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("--top-k", type=click.IntRange(min=1), default=5, show_default=True)
-@JSON
-@click.option(
-    "--on-error",
-    type=click.Choice(["raise", "skip"]),
-    default="raise",
-    show_default=True,
-    help="Whether an unreadable image counts as a failure or is left out; it is named either way.",
-)
-@CPU
-def predict(
-    model: str,
-    images: tuple[str, ...],
-    top_k: int,
-    as_json: bool,
-    on_error: Literal["raise", "skip"],
-    cpu: bool,
-) -> None:
-    """Name what is on each IMAGE, a file or a folder of files.
-
-    MODEL is a folder that finetune wrote, a name of the catalogue such as resnet50.a1_in1k, or
-    hf-hub:owner/name. The exit status is 1 if some images could not be read, 2 if none could.
-    """
-    from convzoo.errors import DataError, InputError
-    from convzoo.inference import Predictor
-    from convzoo.presets import load_image
-
-    predictor = Predictor(model, device=_device(cpu), top_k=top_k)
-    if (untrained := _untrained(predictor.net)) is not None:
-        warn(f"{model}: {untrained}")
-    found: list[tuple[str, tuple[Prediction, ...]]] = []
-    failed = False
-    for path in _expand(images):
-        try:
-            image = load_image(path)
-            predictions = predictor(image)
-        except (DataError, InputError) as error:
-            problem = str(error) if isinstance(error, DataError) else f"{path}: {error}"
-            if on_error == "skip":
-                warn(f"left out: {problem}")
-            else:
-                complain(f"Error: {problem}")
-                failed = True
-            continue
-        found.append((str(path), predictions))
-        if not as_json:
-            echo(str(path))
-            echo(columns([("", f"{p.probability:7.2%}", p.label) for p in predictions]))
-    if as_json:
-        listed = [
-            {"image": name, "predictions": [vars(prediction) for prediction in predictions]}
-            for name, predictions in found
-        ]
-        print_json(listed)
-    if failed:
-        raise Stop(SOME_FAILED if found else FAILED)
 
 
 @click.command()
@@ -242,42 +175,3 @@ def part_of(found: str | Path, part: Literal["train", "val", "test"] | None) -> 
     if not images:
         raise DataError(f"{found}: has no {part or 'test'} part")
     return images
-
-
-def _untrained(net: nn.Module) -> str | None:
-    """What shows that a network's scores are those of chance, where something does."""
-    from torch.nn.modules.batchnorm import _NormBase
-
-    means = [m.running_mean for m in net.modules() if isinstance(m, _NormBase)]
-    if tracked := [mean for mean in means if mean is not None]:
-        seen = any(bool(mean.count_nonzero()) for mean in tracked)
-        return None if seen else "never trained: its batch normalisation has seen no image"
-    known = {"base", "dataset", "metrics", "repo", "trained", "weights"}
-    if known & set(getattr(net, "provenance", known)):
-        return None
-    return "untrained, as far as its file says (save takes dataset= and metrics=)"
-
-
-def _device(cpu: bool) -> str | None:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() and not cpu else None
-
-
-def _expand(images: tuple[str, ...]) -> list[Path]:
-    """Files as given, folders replaced by the image files in them."""
-    from convzoo.datasets import IMAGE_SUFFIXES
-    from convzoo.errors import DataError
-
-    paths: list[Path] = []
-    for image in images:
-        path = Path(image)
-        try:
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        except (OSError, ValueError):  # no folder; whether it is an image, reading it will show
-            paths.append(path)
-            continue
-        if not inside:
-            raise DataError(f"{path}: the folder has no image")
-        paths += inside
-    return paths

@@ -11,6 +11,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
+from pathlib import Path
 from typing import Any, Final, Protocol, SupportsIndex
 
 from torch import Tensor, nn, tensor
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from convzoo.datasets._labelled import LabelledImages
 from convzoo.errors import InputError
+from convzoo.presets._files import read_image
 
 
 class ImageData(Protocol):
@@ -72,6 +74,11 @@ class Reader:
     any_target: bool = False
     columns: Columns | None = None
     labels: Sequence[str] | None = None
+
+    @property
+    def transform(self) -> ImageTransform | None:
+        """What is done to a raw image."""
+        return self.usual if self.given is None else self.given
 
     def pair(self, item: object, what: str) -> tuple[Any, Any]:
         """Image and label of an item, or of a batch of them; `what` names it for messages."""
@@ -196,7 +203,12 @@ class Prepared(Dataset["tuple[Tensor, int | Tensor]"]):
         return len(self.data)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
-        return self.reader(self.data[index], f"item {index}")
+        data = self.data
+        if type(data) is LabelledImages and isinstance(path := data.images[index], Path):
+            # From the file to what the transform is quickest with, a PIL image or a tensor.
+            image = read_image(path, self.reader.transform)
+            return self.reader((image, data.targets[index]), f"item {index}")
+        return self.reader(data[index], f"item {index}")
 
 
 def _read_batch(

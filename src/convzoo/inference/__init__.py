@@ -4,7 +4,7 @@ from convzoo.inference._accelerate import accelerate
 from convzoo.inference._accelerated import Accelerated, AccelerationReport
 from convzoo.inference._export import Exported, export
 from convzoo.inference._formats import ExportFormat
-from convzoo.inference._predictor import Prediction, Predictor
+from convzoo.inference._predictor import FilePredictions, Prediction, Predictor
 from convzoo.inference._views import TTA, Views, mean_scores
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "AccelerationReport",
     "ExportFormat",
     "Exported",
+    "FilePredictions",
     "Prediction",
     "Predictor",
     "Views",

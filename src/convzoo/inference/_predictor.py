@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import torch
 from torch import Tensor, nn
 
 from convzoo._build import place
-from convzoo._checks import check_count
+from convzoo._checks import check_choice, check_count
+from convzoo._contract import Contract
 from convzoo.datasets._prepared import ImageTransform
-from convzoo.errors import InputError
+from convzoo.errors import DataError, InputError
+from convzoo.inference._accelerate import EngineChoice, PrecisionChoice, accelerate
+from convzoo.inference._accelerated import Accelerated
+from convzoo.inference._files import image_files, stands_for_many
+from convzoo.inference._threads import in_threads, usual_workers
 from convzoo.inference._views import TTA, Views, mean_scores
-from convzoo.presets import Preset, load_image
+from convzoo.presets import Preset
+from convzoo.presets._files import read_image
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
+
+    Picture = str | os.PathLike[str] | bytes | Image | Tensor | NDArray[np.uint8]
+    """What a [Predictor][convzoo.inference.Predictor] takes for an image."""
+
+_MANY: Final = 2000
+"""Images whose quicker decoding is worth the time that torchvision takes to import."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +54,43 @@ class Prediction:
     probability: float
 
 
+@dataclass(frozen=True)
+class FilePredictions:
+    """What was found out about one file.
+
+    Attributes:
+        image: The file.
+        predictions: Its likeliest classes, the likeliest first; none where it could not be read.
+        error: Why it could not be read, or None.
+    """
+
+    image: Path
+    predictions: tuple[Prediction, ...]
+    error: str | None
+
+
 class Predictor:
     """A network with its preset and labels, ready for images of any kind.
 
+    An image is a file, what is in a file (`bytes`), a PIL image of any mode, an array (H, W, C) or
+    (H, W) of uint8, or a tensor (C, H, W), uint8 or floating point in [0, 1].
+
     Args:
         net: A network, or what [load][convzoo.load] takes: a name of the catalogue, a folder, a
-            file, a `hf-hub:` address.
+            file, a `hf-hub:` address. One that [accelerate][convzoo.accelerate] returned will do
+            as well.
         device: Where to run; None leaves a network where it is.
         top_k: How many classes to give for an image, at least 1; never more than there are.
         preset: How images become inputs; None takes the network's.
         labels: The classes' names; None takes the network's.
         tta: Test-time augmentation: every image is scored in several views, and the mean of their
             probabilities counts; see [Views][convzoo.inference.Views].
+        engine: What runs the network, as [accelerate][convzoo.accelerate] has it; it is set up for
+            the first images that come. None runs the network as it is, or, with a `precision`
+            other than `"fp32"`, stands for `"auto"`.
+        precision: The numbers it runs in.
+        calibration: For `precision="int8"`: some hundred images of the kind that will come, as
+            `batch` takes them.
 
     Attributes:
         net: The network, in evaluation mode.
@@ -57,7 +99,7 @@ class Predictor:
         top_k: As given.
 
     Raises:
-        InputError: There is no preset or no head, or `top_k` is out of range.
+        InputError: There is no preset or no head, or an argument is out of range.
 
     Examples:
         >>> import torch, convzoo
@@ -79,8 +121,19 @@ class Predictor:
         preset: Preset | None = None,
         labels: Sequence[str] | None = None,
         tta: TTA | Sequence[ImageTransform] | None = None,
+        engine: EngineChoice | None = None,
+        precision: PrecisionChoice = "fp32",
+        calibration: Iterable[Picture] | str | os.PathLike[str] | None = None,
     ) -> None:
         top_k = check_count("top_k", top_k)
+        if engine is not None:
+            check_choice("engine", engine, get_args(EngineChoice))
+        check_choice("precision", precision, get_args(PrecisionChoice))
+        if (precision == "int8") != (calibration is not None):
+            raise InputError(
+                "calibration: expected some hundred images for precision='int8', and none for "
+                f"others, got {'none' if calibration is None else 'some'} with {precision=}"
+            )
         if not isinstance(net, nn.Module):
             from convzoo.by_name import load
 
@@ -106,45 +159,52 @@ class Predictor:
         self.preset: Preset = preset
         self.labels: tuple[str, ...] | None = None if labels is None else tuple(labels)
         self.top_k: int = top_k
-        self._transform = preset.eval()
+        self._engine: EngineChoice | None = "auto" if precision != "fp32" else None
+        self._engine = engine or self._engine
+        self._precision: PrecisionChoice = precision
+        self._calibration = calibration
+        # Threads prepare pixels, image by image; a batch of them becomes floats, where it runs.
+        *_, self._normalise = self._transform = preset.eval()
         self._views = None if tta is None else Views(preset, tta)
+        # Transforms of the user's own get files as PIL images.
+        self._reader = self._transform if tta is None or isinstance(tta, str) else None
         parameter = next(net.parameters(), None)
         self._device = torch.device("cpu") if parameter is None else parameter.device
+        self._runs: dict[str, nn.Module] = {}  # what runs, once it is known what comes
 
     def __repr__(self) -> str:
         name = getattr(self.net, "architecture", None) or type(self.net).__name__
         return f"Predictor({name}, top_k={self.top_k})"
 
-    def __call__(self, image: str | os.PathLike[str] | Image | Tensor) -> tuple[Prediction, ...]:
+    def __call__(self, image: Picture) -> tuple[Prediction, ...]:
         """The likeliest classes of one image.
 
         Args:
-            image: A file, a PIL image of any mode, or a tensor (C, H, W), uint8 or floating point
-                in [0, 1].
+            image: The image.
 
         Returns:
             `top_k` predictions, the likeliest first.
 
         Raises:
             DataError: The file is missing or is not an image.
-            InputError: The tensor is not an image.
+            InputError: The tensor or the array is not an image.
         """
         if isinstance(image, Tensor) and image.ndim == 4:
             raise InputError(
                 f"image: expected one image (C, H, W), got a batch of shape {tuple(image.shape)}; "
                 "use predictor.batch(images)"
             )
-        return self.batch([image])[0]
+        return self._score(self._prepare(image)[None])[0]
 
     def batch(
         self,
-        images: Iterable[str | os.PathLike[str] | Image | Tensor] | Tensor,
+        images: Iterable[Picture] | Tensor | str | os.PathLike[str],
         batch_size: int = 32,
     ) -> list[tuple[Prediction, ...]]:
         """The likeliest classes of many images.
 
         Args:
-            images: What a call takes, many times; or a tensor (B, C, H, W).
+            images: Images; or a tensor (B, C, H, W); or a folder, or a pattern such as `"*.jpg"`.
             batch_size: Images that go through the network at a time, or views of them with `tta`,
                 at least 1.
 
@@ -153,56 +213,276 @@ class Predictor:
 
         Raises:
             DataError: A file is missing or is not an image.
-            InputError: `images` is a single path, or a tensor is not an image.
+            InputError: `images` is a single file, or a tensor is not an image.
         """
-        if isinstance(images, (str, os.PathLike)):
-            raise InputError(f"images: expected several images, got the single path {images!r}")
+        batches = self._batches(images, self._prepare, self._at_once(batch_size))
+        return list(chain.from_iterable(self._score(x) for x in batches))
+
+    def embed(
+        self,
+        images: Iterable[Picture] | Tensor | str | os.PathLike[str],
+        batch_size: int = 32,
+    ) -> Tensor:
+        """The vectors that reach the last layer, for search, clustering, or a classifier of yours.
+
+        They are of the image as it is, without `tta`.
+
+        Args:
+            images: As [batch][convzoo.inference.Predictor.batch] takes them.
+            batch_size: Likewise.
+
+        Returns:
+            The vectors (B, D), float32 on the CPU, in order.
+
+        Raises:
+            DataError: A file is missing or is not an image.
+            InputError: `images` is a single file or holds none, a tensor is not an image, or the
+                network has no last layer that could be found.
+
+        Examples:
+            >>> import torch, convzoo
+            >>> predict = convzoo.Predictor("lenet5.fashion_mnist")
+            >>> predict.embed(torch.zeros(2, 1, 28, 28, dtype=torch.uint8)).shape
+            torch.Size([2, 84])
+        """
         batch_size = check_count("batch_size", batch_size)
-        if self._views is not None:
-            batch_size = max(1, batch_size // len(self._views))
-        found: list[tuple[Prediction, ...]] = []
-        todo = iter(images)
-        while chunk := list(islice(todo, batch_size)):
-            inputs = [self._prepare(image) for image in chunk]
-            # A preset that keeps the image's proportions gives inputs of several sizes.
-            for group in _runs_of_one_shape(inputs):
-                found += self._score(torch.stack(group))
-        return found
+        vectors = [
+            self._run("body", x).float().cpu()
+            for x in self._batches(images, self._pixels, batch_size)
+        ]
+        if not vectors:
+            raise InputError("images: expected at least one, got none")
+        return torch.cat([x.flatten(1) for x in vectors])
 
-    def _prepare(self, image: str | os.PathLike[str] | Image | Tensor) -> Tensor:
-        if isinstance(image, (str, os.PathLike)):
-            image = load_image(image)
-        return self._transform(image) if self._views is None else self._views(image)
+    def folder(
+        self,
+        path: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        *,
+        batch_size: int = 32,
+        workers: int | None = None,
+    ) -> Iterator[FilePredictions]:
+        """The likeliest classes of all images in a folder, one after the other.
 
-    def _score(self, x: Tensor) -> list[tuple[Prediction, ...]]:
-        with torch.inference_mode():
-            scores: Tensor | tuple[Tensor, ...]
-            if self._views is None:
-                scores = self.net(x.to(self._device))
-            else:  # (B, V, C, H, W)
-                scores = mean_scores(self.net, x.to(self._device))
-            if not isinstance(scores, Tensor):
-                scores = scores[0]  # some foreign networks return auxiliary scores as well
-            probabilities = scores.float().softmax(dim=1)
-            values, indices = probabilities.topk(min(self.top_k, scores.shape[1]), dim=1)
+        Files are read, decoded and resized in threads while the network runs. Memory does not grow
+        with their number, and what was asked for is all that is done.
+
+        Args:
+            path: A folder, whose images come in the order of their names, those of subfolders
+                included and hidden ones left out; or a pattern such as `"photos/**/*.jpg"`; or a
+                file; or several of these.
+            batch_size: Images that go through the network at a time, at least 1.
+            workers: Threads that prepare images; None takes one a processor, 16 at most, 0 does all
+                in this one.
+
+        Returns:
+            An iterator over the files. One that cannot be read comes with its `error`; the others
+            are done.
+
+        Raises:
+            DataError: There is no such file or folder, or it has no image.
+            InputError: `batch_size` or `workers` is out of range.
+
+        Examples:
+            >>> from pathlib import Path
+            >>> from PIL import Image
+            >>> import convzoo
+            >>> Path("shop").mkdir()
+            >>> Image.new("L", (28, 28)).save("shop/dark.png")
+            >>> Path("shop/notes.png").write_text("no image")
+            8
+            >>> for found in convzoo.Predictor("lenet5.fashion_mnist").folder("shop"):
+            ...     print(found.image.name, found.predictions[0].label if not found.error else "?")
+            dark.png Bag
+            notes.png ?
+        """
+        batch_size = self._at_once(batch_size)
+        workers = usual_workers() if workers is None else check_count("workers", workers, least=0)
+        if isinstance(path, (str, os.PathLike)):
+            if not (stands_for_many(path) or os.path.lexists(path)):
+                raise DataError(f"{os.fspath(path)}: no such file or folder")
+            path = [path]
+        paths = image_files(path)
+        first = list(islice(paths, 1))  # now, so that an empty folder is told at once
+        return self._files(chain(first, paths), batch_size, workers)
+
+    def _files(
+        self, paths: Iterable[Path], batch_size: int, workers: int
+    ) -> Iterator[FilePredictions]:
+        def prepare(numbered: tuple[int, Path]) -> tuple[Path, Tensor | str]:
+            number, path = numbered
+            try:
+                return path, self._prepare(path, many=number >= _MANY)
+            except DataError as error:
+                return path, str(error)
+            except InputError as error:
+                return path, f"{path}: {error}"
+
+        found = in_threads(prepare, enumerate(paths), workers=workers, ahead=2 * batch_size)
+        while chunk := list(islice(found, batch_size)):
+            pixels = [x for _, x in chunk if isinstance(x, Tensor)]
+            scored = chain.from_iterable(self._score(torch.stack(run)) for run in _runs(pixels))
+            for path, x in chunk:
+                if isinstance(x, str):
+                    yield FilePredictions(path, (), x)
+                else:
+                    yield FilePredictions(path, next(scored), None)
+
+    def _at_once(self, batch_size: int) -> int:
+        """Images of a batch, whose views go through the network together."""
+        batch_size = check_count("batch_size", batch_size)
+        return batch_size if self._views is None else max(1, batch_size // len(self._views))
+
+    def _batches(
+        self,
+        images: Iterable[Picture] | Tensor | str | os.PathLike[str],
+        prepare: Callable[..., Tensor],
+        batch_size: int,
+    ) -> Iterator[Tensor]:
+        """What `prepare` makes of the images, in batches, in order."""
+        if isinstance(images, (str, os.PathLike)):
+            if not stands_for_many(images):
+                raise InputError(f"images: expected several images, got the single path {images!r}")
+            images = image_files(images)
+        many = len(images) >= _MANY if isinstance(images, Sized) else True
+        found = in_threads(
+            lambda image: prepare(image, many=many),
+            images,
+            workers=usual_workers(),
+            ahead=2 * batch_size,
+        )
+        while chunk := list(islice(found, batch_size)):
+            yield from map(torch.stack, _runs(chunk))
+
+    def _prepare(self, image: Picture, *, many: bool = False) -> Tensor:
+        """An image's pixels (C, H, W), at the size that the network gets; or its views."""
+        if self._views is None:
+            return self._pixels(image, many=many)
+        return self._views(self._picture(image, many))  # (V, C, H, W), ready for the network
+
+    def _pixels(self, image: Picture, *, many: bool = False) -> Tensor:
+        ready: Any = self._picture(image, many)
+        for step in self._transform[:-1]:
+            ready = step(ready)
+        pixels: Tensor = ready
+        # What is cut from a photograph that was not resized would keep all of it in memory.
+        whole = pixels.untyped_storage().nbytes()
+        return pixels.clone() if whole > 4 * pixels.nbytes else pixels
+
+    def _picture(self, image: Picture, many: bool) -> object:
+        """A PIL image or a tensor, of whatever kind of image."""
+        if isinstance(image, (bytearray, memoryview)):
+            image = bytes(image)
+        if isinstance(image, (str, os.PathLike, bytes)):
+            return read_image(image, self._reader, many=many)
+        numpy = sys.modules.get("numpy")
+        if numpy is not None and isinstance(image, numpy.ndarray):
+            return _from_array(image)
+        return image
+
+    def _score(self, prepared: Tensor) -> list[tuple[Prediction, ...]]:
+        """Predictions for a batch of what `_prepare` gave."""
+        if self._views is None:
+            scores = self._run("net", prepared)
+        else:
+            with torch.inference_mode():
+                views = prepared.to(self._device)  # (B, V, C, H, W)
+                scores = mean_scores(self._part("net", views.flatten(0, 1)), views)
+        probabilities = scores.float().softmax(dim=1)
+        values, indices = probabilities.topk(min(self.top_k, scores.shape[1]), dim=1)
         return [
             tuple(
-                Prediction(self._label(index), index, value)
+                Prediction(self.label(index), index, value)
                 for value, index in zip(row_values, row_indices, strict=True)
             )
             for row_values, row_indices in zip(values.tolist(), indices.tolist(), strict=True)
         ]
 
-    def _label(self, index: int) -> str:
+    def _run(self, part: str, pixels: Tensor) -> Tensor:
+        """What the network, or the part of it before the last layer, makes of pixels."""
+        with torch.inference_mode():
+            x: Tensor = self._normalise(pixels.to(self._device))
+            found: Tensor | tuple[Tensor, ...] = self._part(part, x)(x)
+        # Some foreign networks return auxiliary scores as well.
+        return found if isinstance(found, Tensor) else found[0]
+
+    def _part(self, part: str, example: Tensor) -> nn.Module:
+        """What runs; an engine is set up for the first inputs that come."""
+        if part not in self._runs:
+            net = self.net if part == "net" else _without_head(self.net)
+            self._runs[part] = self._accelerated(net, example)
+        return self._runs[part]
+
+    def _accelerated(self, net: nn.Module, example: Tensor) -> nn.Module:
+        if self._engine is None:
+            return net
+        calibration = None
+        if self._calibration is not None:
+            batches = self._batches(self._calibration, self._pixels, len(example))
+            calibration = map(self._normalise, batches)
+        with torch.inference_mode(mode=False):
+            return accelerate(
+                net,
+                example.clone(),
+                engine=self._engine,
+                precision=self._precision,
+                calibration=calibration,
+            )
+
+    def label(self, index: int) -> str:
+        """The name of a class.
+
+        Args:
+            index: The class's index.
+
+        Returns:
+            Its name, or the index as text where names are not known.
+        """
         if self.labels is None or index >= len(self.labels):
             return str(index)
         return self.labels[index]
 
 
-def _runs_of_one_shape(inputs: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+def _from_array(array: NDArray[Any]) -> Tensor:
+    """An array as people and OpenCV hold images, as a tensor (C, H, W)."""
+    if array.dtype != "uint8" or array.ndim not in (2, 3):
+        raise InputError(
+            f"image: expected an array (H, W, C) or (H, W) of uint8, got shape {array.shape} of "
+            f"{array.dtype}; for other values pass a tensor (C, H, W) in [0, 1]"
+        )
+    if array.ndim == 3 and array.shape[2] > 4 >= array.shape[0]:
+        raise InputError(
+            f"image: expected an array (H, W, C), got {array.shape}, which looks like (C, H, W); "
+            "use array.transpose(1, 2, 0), or torch.from_numpy(array)"
+        )
+    pixels = torch.from_numpy(array.copy(order="C"))  # torch takes no array that is read-only
+    return pixels[None] if pixels.ndim == 2 else pixels.movedim(-1, 0)
+
+
+def _without_head(net: nn.Module) -> nn.Module:
+    """A copy that returns what the last layer gets; the parameters are the network's own."""
+    if isinstance(net, Accelerated):
+        raise InputError(
+            "net: an accelerated network has no last layer to take away; pass the network itself, "
+            "with engine= to run it by"
+        )
+    shared = {id(x): x for x in chain(net.parameters(), net.buffers())}
+    body = copy.deepcopy(net, shared)
+    if isinstance(body, Contract):
+        body.reset_head(0)
+        return body
+    from convzoo.transfer import find_heads
+
+    path = find_heads(body)[0]
+    owner, _, name = path.rpartition(".")
+    setattr(body.get_submodule(owner), name, nn.Identity())
+    return body
+
+
+def _runs(inputs: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Neighbours of one shape: a preset that keeps proportions gives several sizes."""
     run: list[Tensor] = []
     for x in inputs:
-        if run and x.shape != run[0].shape:
+        if run and (x.shape, x.dtype) != (run[0].shape, run[0].dtype):
             yield run
             run = []
         run.append(x)

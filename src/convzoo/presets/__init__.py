@@ -12,7 +12,7 @@ Example:
     torch.Size([3, 224, 224])
 """
 
-from convzoo.presets._images import load_image
+from convzoo.presets._files import load_image
 from convzoo.presets._lighting import PCALighting
 from convzoo.presets._named import (
     CIFAR10,

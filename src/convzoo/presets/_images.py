@@ -1,97 +1,16 @@
-"""From a file, a PIL image of any mode or a tensor to what a network expects."""
+"""From a PIL image of any mode or a tensor to the channels that a network expects."""
 
 from __future__ import annotations
 
-import os
-import stat
-import struct
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 
-from convzoo.errors import DataError, InputError
+from convzoo.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-# Pillow's other plugins include some that start programs: EPS runs Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-
-_MOST_OBLONG = 800  # at the usual sizes the longer side would grow to millions of pixels
-
-# What Pillow's decoders raise on damaged files, besides OSError.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
-
-
-def load_image(path: str | os.PathLike[str]) -> Image:
-    """Open one still image, whole, and turned the way its EXIF orientation says.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The image in the mode that the file has (a 16-bit greyscale file is `I;16`), which a
-        preset's transforms take. Phones' MPO files give their main picture.
-
-    Raises:
-        DataError: The file is missing, is a folder or a pipe, cannot be read, is no JPEG, PNG,
-            WebP, GIF, BMP, TIFF or PPM, is cut off or damaged, is animated or has several pages,
-            is of a mode whose values have no known range (F, LAB), has one side over 800 times the
-            other, or so many pixels that Pillow takes it for a decompression bomb. The message
-            names the file.
-
-    Examples:
-        >>> from PIL import Image
-        >>> from convzoo.presets import load_image
-        >>> Image.new("RGB", (40, 30)).save("boat.png")
-        >>> load_image("boat.png").size
-        (40, 30)
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    if not isinstance(path, (str, os.PathLike)):
-        raise InputError(f"path: expected a file name, got {path!r:.80}")
-    file = Path(path)
-    try:
-        kind = file.stat().st_mode
-        if stat.S_ISDIR(kind):
-            raise DataError(f"{file}: expected an image file, got a folder")
-        if not stat.S_ISREG(kind):  # opening a pipe that nobody writes to would wait for ever
-            raise DataError(f"{file}: expected an image file, got a pipe, a socket or a device")
-        with file.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
-            # An MPO is a JPEG photograph with previews or the other eye's view behind it.
-            frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-            if frames > 1:
-                raise DataError(
-                    f"{file}: expected one still image, got {frames} frames or pages; "
-                    "save the one you want as a file of its own"
-                )
-            short, long = sorted(image.size)
-            if long > _MOST_OBLONG * short:
-                raise DataError(
-                    f"{file}: expected one side at most {_MOST_OBLONG} times the other, got "
-                    f"{image.height} x {image.width} pixels; crop it first"
-                )
-            image.load()
-            upright: Image.Image = ImageOps.exif_transpose(image)
-            if image.format in ("PPM", "PNG") and upright.mode == "I":
-                # These formats hold at most 16 bits; some Pillow versions widen them to 32.
-                upright = upright.convert("I;16")
-            _check_mode(upright)
-            # exif_transpose has made a copy, so that nothing points to the closed file.
-            return upright
-    except FileNotFoundError:
-        raise DataError(f"{file}: no such file") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{file}: not an image, or of none of {', '.join(FORMATS)}") from None
-    except InputError as error:
-        raise DataError(f"{file}: {error}") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{file}: too many pixels: {error}") from None
-    except _BROKEN as error:
-        raise DataError(f"{file}: cut off, damaged or unreadable: {error}") from error
 
 
 class ConvertImage(nn.Module):
@@ -102,13 +21,18 @@ class ConvertImage(nn.Module):
     Args:
         channels: That the network takes.
         interpolation: That the preset asks for; some are for PIL images only.
+        antialias: Whether tensors are smoothed when they shrink, as PIL images are.
         batches: Whether (B, C, H, W) is welcome too.
     """
 
-    def __init__(self, channels: int, interpolation: str, *, batches: bool) -> None:
+    def __init__(
+        self, channels: int, interpolation: str, *, antialias: bool, batches: bool
+    ) -> None:
         super().__init__()
         self.channels = channels
         self.interpolation = interpolation
+        # torch resizes colour as Pillow does, within one grey level, and in a third of the time.
+        self.wants_tensors: bool = channels == 3 and interpolation == "bilinear" and antialias
         self.batches = batches
 
     def forward(self, image: object) -> Image | Tensor:
@@ -139,6 +63,21 @@ class ConvertImage(nn.Module):
         return f"channels={self.channels}"
 
 
+def pil_to_tensor(image: Image) -> Tensor:
+    """An image of mode L or RGB as uint8 (C, H, W), the channels of a pixel side by side."""
+    import numpy as np
+
+    pixels = torch.from_numpy(np.array(image))
+    return pixels[None] if pixels.ndim == 2 else pixels.movedim(-1, 0)
+
+
+def tensor_to_pil(pixels: Tensor) -> Image:
+    """A uint8 tensor (1 or 3, H, W) as an image of mode L or RGB."""
+    from PIL.Image import fromarray
+
+    return fromarray(pixels.movedim(0, -1).squeeze(-1).contiguous().numpy())
+
+
 def convert_pil(image: Image, channels: int) -> Image:
     """A PIL image of any mode as L (`channels=1`) or RGB (`channels=3`)."""
     if channels not in (1, 3):
@@ -149,10 +88,10 @@ def convert_pil(image: Image, channels: int) -> Image:
     if 0 in image.size:
         raise InputError(f"image: expected at least one pixel, got size {image.size}")
     target = "L" if channels == 1 else "RGB"
-    return image if image.mode == target and not _has_alpha(image) else _opaque(image, target)
+    return image if image.mode == target and not has_alpha(image) else _opaque(image, target)
 
 
-def _has_alpha(image: Image) -> bool:
+def has_alpha(image: Image) -> bool:
     return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
 
 
@@ -160,11 +99,11 @@ def _opaque(image: Image, target: str) -> Image:
     """Any mode to `target`; transparent pixels show white, as on a page."""
     from PIL.Image import new
 
-    _check_mode(image)
+    check_mode(image)
     mode = image.mode
     if mode.startswith("I"):
         return _from_16_bits(image).convert(target)
-    if not _has_alpha(image):
+    if not has_alpha(image):
         return image.convert(target)
     # Dropping the alpha channel, as convert("RGB") does, would uncover whatever colour happens to
     # be stored under transparent pixels.
@@ -184,7 +123,7 @@ _MODES = (
 )
 
 
-def _check_mode(image: Image) -> None:
+def check_mode(image: Image) -> None:
     """Refuse values of an unknown range."""
     if image.mode == "I":
         low, high = cast("tuple[int, int]", image.getextrema())

@@ -13,9 +13,12 @@ from convzoo.errors import InputError, UnknownNameError
 from convzoo.presets._images import ConvertImage
 from convzoo.presets._transforms import (
     AutoAugment,
+    CropImage,
     ImageTransform,
     Interpolation,
+    NormalizeImage,
     ResizeImage,
+    ToTensor,
     TrainCrop,
     UnitScale,
     auto_augment_steps,
@@ -236,7 +239,8 @@ class Preset:
             width) with the batch axis where one came. It pickles, so that a DataLoader's
             workers can use it.
         """
-        return ImageTransform(self._convert(batches=True), *self._resize(), *self._to_float())
+        steps = [self._convert(batches=True), *self._resize(), ToTensor()]
+        return ImageTransform(*steps, NormalizeImage(self.mean, self.std))
 
     def train(
         self,
@@ -340,12 +344,12 @@ class Preset:
         return ImageTransform(*steps)
 
     def _convert(self, *, batches: bool) -> nn.Module:
-        return ConvertImage(self.channels, self.interpolation, batches=batches)
+        return ConvertImage(
+            self.channels, self.interpolation, antialias=self.antialias, batches=batches
+        )
 
     def _resize(self) -> list[nn.Module]:
         """Resize and centre crop, as evaluation does."""
-        from torchvision.transforms import v2
-
         height, width = self.height_width
         steps: list[nn.Module] = []
         if self.resize is not None:
@@ -353,7 +357,7 @@ class Preset:
             box, squash = (round(height * scale), round(width * scale)), self.crop == "squash"
             steps.append(ResizeImage(box, self.interpolation, self.antialias, squash=squash))
         if self.crop != "none":
-            steps.append(v2.CenterCrop((height, width)))
+            steps.append(CropImage((height, width)))
         return steps
 
     def _random_crop(self, crop: TrainCrop | None, given: dict[str, Any]) -> list[nn.Module]:
@@ -372,7 +376,7 @@ class Preset:
             steps.append(v2.RandomCrop(size, padding=padding or None, pad_if_needed=True))
         return steps
 
-    def _to_float(self, noise: float = 0.0) -> list[nn.Module]:
+    def _to_float(self, noise: float) -> list[nn.Module]:
         from torchvision.transforms import v2
 
         steps: list[nn.Module] = [v2.PILToTensor(), UnitScale()]

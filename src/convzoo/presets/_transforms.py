@@ -1,15 +1,18 @@
-"""The steps that torchvision lacks, or that several of its own make up."""
+"""The steps of evaluation, by torch and Pillow alone, and those that training adds."""
 
 from __future__ import annotations
 
 import math
+import platform
 from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convzoo._checks import check_choice, check_count, check_number
 from convzoo.errors import InputError
+from convzoo.presets._images import pil_to_tensor, tensor_to_pil
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,7 +31,7 @@ _MAX_PIXELS = 100_000_000  # of one resized image: 300 MB in RGB
 
 
 class ImageTransform(nn.Sequential):
-    """What `Preset.eval` and `Preset.train` return: a sequence of torchvision v2 transforms.
+    """What `Preset.eval` and `Preset.train` return: a sequence of steps.
 
     It takes a PIL image or a tensor and returns a float32 tensor; printing it shows its steps,
     indexing gives them. It has no parameters and pickles.
@@ -62,20 +65,53 @@ class ResizeImage(nn.Module):
 
     def forward(self, image: Image | Tensor) -> Image | Tensor:
         """Resize (..., H, W) or a PIL image."""
-        from torchvision.transforms.v2 import functional
+        if not isinstance(image, Tensor):
+            return self._pil(image, self._size(image.height, image.width))
+        size = self._size(*image.shape[-2:])
+        if size == tuple(image.shape[-2:]):
+            return image
+        if not image.numel():
+            return image.new_empty((*image.shape[:-2], *size))
+        batch = image.reshape(-1, *image.shape[-3:])  # (B, C, H, W)
+        if self._as_pil(image):
+            rows = [pil_to_tensor(self._pil(tensor_to_pil(x), size)) for x in batch]
+            resized = torch.stack(rows)
+        else:
+            resized = self._interpolate(batch, size)
+        return resized.reshape(*image.shape[:-2], *size)
 
-        size = list(self.box if self.squash else self._cover(*functional.get_size(image)))
-        resample = mode(self.interpolation)
-        if isinstance(image, Tensor) and image.numel() and self._as_pil(image):
-            pictures = [functional.to_pil_image(x) for x in image.reshape(-1, *image.shape[-3:])]
-            rows = [
-                functional.pil_to_tensor(functional.resize(p, size, resample)) for p in pictures
-            ]
-            return torch.stack(rows).reshape(*image.shape[:-2], *size)
-        result: Image | Tensor = functional.resize(
-            image, size, interpolation=resample, antialias=self.antialias
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        return self.box if self.squash else self._cover(height, width)
+
+    def _pil(self, image: Image, size: tuple[int, int]) -> Image:
+        from PIL.Image import Resampling
+
+        if size == (image.height, image.width):
+            return image
+        return image.resize(size[::-1], Resampling[self.interpolation.upper()])
+
+    def _interpolate(self, batch: Tensor, size: tuple[int, int]) -> Tensor:
+        """As torchvision resizes tensors, to the bit; it takes a second to import."""
+        # Plain nearest takes other pixels from a tensor than PIL does; nearest-exact the same.
+        nearest = self.interpolation == "nearest"
+        if len(batch) == 1 and batch.is_contiguous(memory_format=torch.channels_last):
+            # Decoded images have the channels of a pixel side by side, and are resized so at twice
+            # the speed; of a batch of one torch does not see it by itself.
+            batch = batch.as_strided(batch.shape, (batch.numel(), *batch.stride()[1:]))
+        quick = batch.device.type == "cpu" and (
+            self.interpolation == "bicubic"
+            or torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+            or platform.machine() in ("aarch64", "arm64")
         )
-        return result
+        rounded = batch.dtype == torch.uint8 and not (nearest or quick)
+        resized = F.interpolate(
+            batch.float() if rounded else batch,
+            size,
+            mode="nearest-exact" if nearest else self.interpolation,
+            align_corners=None if nearest else False,
+            antialias=self.antialias and not nearest,
+        )
+        return resized.round_().clamp_(0, 255).to(torch.uint8) if rounded else resized
 
     def _as_pil(self, image: Tensor) -> bool:
         """Whether Pillow resizes this tensor.
@@ -106,6 +142,84 @@ class ResizeImage(nn.Module):
         """The options, for printing."""
         kind = "squash to" if self.squash else "cover"
         return f"{kind} {self.box}, {self.interpolation}, antialias={self.antialias}"
+
+
+class CropImage(nn.Module):
+    """Cut a box from the middle; where the image is smaller, black (0) is put around it.
+
+    Args:
+        size: (height, width) of the box, in pixels.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, image: Image | Tensor) -> Image | Tensor:
+        """Crop (..., H, W) or a PIL image."""
+        if not isinstance(image, Tensor):
+            top, bottom = _middle(image.height, self.size[0])
+            left, right = _middle(image.width, self.size[1])
+            return image.crop((left, top, right, bottom))  # Pillow fills with 0 by itself
+        height, width = image.shape[-2:]
+        top, bottom = _middle(height, self.size[0])
+        left, right = _middle(width, self.size[1])
+        if min(top, left) < 0:
+            around = (-left, right - width, -top, bottom - height)
+            image = F.pad(image, [max(side, 0) for side in around])
+        top, left = max(top, 0), max(left, 0)
+        return image[..., top : top + self.size[0], left : left + self.size[1]]
+
+    def extra_repr(self) -> str:
+        """The options, for printing."""
+        return f"{self.size}"
+
+
+def _middle(have: int, want: int) -> tuple[int, int]:
+    """Where `want` of `have` pixels begin and end, with torchvision's rounding."""
+    first = round((have - want) / 2) if have >= want else -((want - have) // 2)
+    return first, first + want
+
+
+class ToTensor(nn.Module):
+    """From a PIL image to a uint8 tensor (C, H, W); tensors pass as they are."""
+
+    def forward(self, image: Image | Tensor) -> Tensor:
+        """Convert an image of mode L or RGB."""
+        return image if isinstance(image, Tensor) else pil_to_tensor(image)
+
+
+class NormalizeImage(nn.Module):
+    """From uint8, or floating point in [0, 1], to float32 by mean and standard deviation.
+
+    In the order and with the roundings of torchvision's transforms, to the last bit. One
+    multiply-add a pixel would round otherwise, and as torch has it (`addcmul`, which is slow where
+    it broadcasts) takes longer than these three steps in place.
+
+    Args:
+        mean: Per channel, of pixels scaled to [0, 1].
+        std: Per channel, likewise.
+    """
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.mean = mean
+        self.std = std
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalise (..., C, H, W)."""
+        mean, std = (
+            torch.tensor(numbers, dtype=torch.float32, device=image.device).view(-1, 1, 1)
+            for numbers in (self.mean, self.std)
+        )
+        if image.dtype != torch.uint8:
+            return image.sub(mean).div_(std)
+        pixels = image.to(torch.float32, memory_format=torch.contiguous_format)
+        return pixels.div_(255).sub_(mean).div_(std)
+
+    def extra_repr(self) -> str:
+        """The options, for printing."""
+        return f"mean={list(self.mean)}, std={list(self.std)}"
 
 
 class UnitScale(nn.Module):
