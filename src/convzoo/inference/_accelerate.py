@@ -290,7 +290,7 @@ class _Contest:
         if self._job.precision == "fp32" and not difference < _ROUNDING:
             raise InputError(
                 f"{setting}: its scores are off the network's by {difference:.1e} of the largest; "
-                "pass another engine, or see whether the network scores the same image the same twice"
+                "pass another engine, or see whether the network scores an image alike twice"
             )
         same = (found.argmax(1) == expected.argmax(1)).float().mean()
         return _Winner(setting, run, why, difference, float(same))
