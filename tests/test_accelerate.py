@@ -43,6 +43,7 @@ ENGINES = [
 @pytest.fixture(autouse=True)
 def _nothing_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convzoo.inference._engines._remembered.notes_folder", lambda: tmp_path)
+    monkeypatch.setattr(_accelerate, "_BUDGET", 0.05)
 
 
 @pytest.fixture(scope="module")
