@@ -38,7 +38,8 @@ def race(runs: Mapping[str, Run], x: Tensor, budget: float) -> dict[str, float]:
     while field:
         for name in list(field):
             done = samples[name]
-            if done and (len(done) == _ENOUGH or time.perf_counter() + done[-1] > until):
+            over = time.perf_counter() + _PAUSE + sum(done[-1:]) > until
+            if done and (over or len(done) == _ENOUGH):
                 field.remove(name)
             else:
                 time.sleep(_PAUSE)
