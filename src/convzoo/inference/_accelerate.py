@@ -289,8 +289,8 @@ class _Contest:
         difference = float((found - expected).abs().max() / largest)
         if self._job.precision == "fp32" and not difference < _ROUNDING:
             raise InputError(
-                f"{setting}: its scores are {difference:.1e} of the largest off the network's; "
-                "pass another engine"
+                f"{setting}: its scores are off the network's by {difference:.1e} of the largest; "
+                "pass another engine, or see whether the network scores an image alike twice"
             )
         same = (found.argmax(1) == expected.argmax(1)).float().mean()
         return _Winner(setting, run, why, difference, float(same))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from convzoo.errors import InputError
-from convzoo.inference._engines._job import Run
+from convzoo.errors import ConvzooError, InputError
+from convzoo.inference._engines._job import EngineName, Run
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -48,22 +48,32 @@ def exported(net: nn.Module, x: Tensor) -> ExportedProgram:
         ) from error
 
 
-def by_size(build: Callable[[Tensor], Run]) -> Run:
+def by_size(engine: EngineName, build: Callable[[Tensor], Run]) -> Run:
     """Build for each size of image that comes.
 
     Args:
+        engine: The engine, for messages.
         build: Makes what runs images of one size, given some of them.
 
     Returns:
-        What runs images of any size; the first of another size wait for the building.
+        What runs images of any size; the first of another size wait for the building. It raises
+        InputError where the engine cannot be built.
     """
     built: dict[tuple[int, ...], Run] = {}
 
     def run(x: Tensor) -> Tensor:
         size = tuple(x.shape[1:])
         if size not in built:
-            with torch.inference_mode(False):
-                built[size] = build(x)
+            try:
+                with torch.inference_mode(False):
+                    built[size] = build(x)
+            except ConvzooError:
+                raise
+            except Exception as error:  # the engines' own errors derive from no narrower class
+                raise InputError(
+                    f"engine: {engine!r} cannot run this network for images of {size}: "
+                    f"{type(error).__name__}: {error!s:.300}"
+                ) from error
         return built[size](x)
 
     return run

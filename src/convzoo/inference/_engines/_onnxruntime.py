@@ -13,7 +13,7 @@ from convzoo.inference._engines._job import Job, Run, Setting
 
 def settings(job: Job) -> list[Setting]:
     """One."""
-    return [Setting("onnxruntime", "", lambda: by_size(lambda x: _built(job, x)))]
+    return [Setting("onnxruntime", "", lambda: by_size("onnxruntime", lambda x: _built(job, x)))]
 
 
 def _built(job: Job, x: Tensor) -> Run:

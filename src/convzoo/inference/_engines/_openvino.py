@@ -26,7 +26,7 @@ def settings(job: Job, change: Callable[[Any], Any] = lambda model: model) -> li
     def build(x: Tensor) -> Run:
         return compiled(change(converted(job, x)), job)
 
-    return [Setting("openvino", "", lambda: by_size(build))]
+    return [Setting("openvino", "", lambda: by_size("openvino", build))]
 
 
 def has_bf16() -> bool:

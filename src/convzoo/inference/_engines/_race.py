@@ -14,6 +14,9 @@ from convzoo.inference._engines._job import Run
 _FAR_BEHIND: Final = 1.25
 """Who takes this many times the leader's time is not run again."""
 
+_ENOUGH: Final = 7
+"""Calls after which one more says little."""
+
 _PAUSE: Final = 0.02
 """Seconds after which an engine's threads have stopped waiting for more work."""
 
@@ -34,7 +37,9 @@ def race(runs: Mapping[str, Run], x: Tensor, budget: float) -> dict[str, float]:
     field = list(runs)
     while field:
         for name in list(field):
-            if samples[name] and time.perf_counter() + samples[name][-1] > until:
+            done = samples[name]
+            over = time.perf_counter() + _PAUSE + sum(done[-1:]) > until
+            if done and (over or len(done) == _ENOUGH):
                 field.remove(name)
             else:
                 time.sleep(_PAUSE)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.dropout import _DropoutNd
 
 from convzoo._checks import check_images, check_tensor
 from convzoo._classifier import Classifier
@@ -14,6 +12,10 @@ from convzoo.errors import InputError
 from convzoo.layers import DropBlock1d, DropBlock2d, DropBlock3d
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_DIFFERENT_IN_TRAINING = (
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+)
 _DROP_BLOCKS = (DropBlock1d, DropBlock2d, DropBlock3d)
 
 
@@ -40,7 +42,7 @@ def check_runnable(net: nn.Module) -> torch.device:
                 f"{path}: DropBlock is in training mode, and no engine drops anything; call "
                 "net.eval() first"
             )
-        if module.training and not net.training and isinstance(module, (_DropoutNd, _NormBase)):
+        if module.training and not net.training and isinstance(module, _DIFFERENT_IN_TRAINING):
             raise InputError(
                 f"{path}: {type(module).__name__} is in training mode while the network is not, "
                 "and engines only evaluate; call net.eval() first"
