@@ -51,7 +51,7 @@ def evaluate(
         net: Any module that maps images (B, C, H, W) to class scores (B, num_classes). It is moved
             to the device and put back into the mode it was in.
         data: Pairs of image and class index, or rows by name as Hugging Face's data sets have them;
-            raw images go through the network's preset. Images of [datasets][convzoo.datasets] are
+            raw images go through the network's preset. Images of `convzoo.datasets` are
             matched to the network's classes by name, where it knows their names. Or a DataLoader,
             whose batches are taken as they come.
         batch_size: Images scored at a time, over all processes, or views of them with `tta`; a
