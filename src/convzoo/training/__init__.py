@@ -5,7 +5,8 @@
 """
 
 from convzoo.datasets._prepared import Columns, ImageData, ImageTransform
-from convzoo.training._accelerator import MissingExtraError, MixedPrecision
+from convzoo.errors import MissingExtraError
+from convzoo.training._accelerator import MixedPrecision
 from convzoo.training._certainty import Calibration, wilson_interval
 from convzoo.training._class_balance import Labelled, balanced_sampler, class_weights
 from convzoo.training._early_stopping import EarlyStopping, EarlyStoppingState
