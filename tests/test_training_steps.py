@@ -89,8 +89,16 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("step", [3, 5, 7])
+@pytest.mark.parametrize(
+    ("form", "step"),
+    [
+        ("data", 3),
+        ("data", 5),
+        ("loader", 7),
+        *(pytest.param(*case, marks=pytest.mark.long) for case in (("data", 7), ("loader", 3))),
+        pytest.param("loader", 5, marks=pytest.mark.long),
+    ],
+)
 def test_resuming_in_the_middle_of_an_epoch(tmp_path: Path, form: str, step: int) -> None:
     options = {
         "val": toy(12),
