@@ -31,7 +31,7 @@ HOWS: dict[str, dict[str, object]] = {
     "tuned": {},  # with tune_allocator(), as the command trains
     "contiguous": {"channels_last": False},
     "channels_last": {"channels_last": True},
-    "compiled": {"compile": True},
+    "compiled": {"compile": True},  # and tuned
     "bf16": {"mixed_precision": "bf16"},
 }
 STEPS = 60  # more than are taken
@@ -57,7 +57,7 @@ def work(how: str, case: str) -> None:
         sys.stdin.readline()
         began = time.perf_counter()
 
-    if how == "tuned":
+    if how in ("tuned", "compiled"):
         training.tune_allocator()
     train = plain if how == "plain" else fit
     train(net, data, batch, turn, **HOWS[how])

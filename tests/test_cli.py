@@ -32,6 +32,7 @@ pytest_plugins = ["cli_fixtures", "hub_fixtures"]
         (["finetune", "--model", "plain34"], "--weights: there are none for plain34"),
         (["finetune", "--epochs", "0", "--head-epochs", "0"], "leaves nothing to do"),
         (["finetune", "--freeze", "up_to:layer9"], "layer9"),
+        (["finetune", "--checkpoint-every", "soon"], "--checkpoint-every: expected steps as"),
         (["finetune", "--epochs", "many"], "'--epochs': 'many' is not a valid integer"),
         (["finetune", "--colour"], "No such option"),
         (["predict", "nowhere", "x.png"], "nowhere"),

@@ -24,7 +24,7 @@ pytest_plugins = ["cli_fixtures"]
 
 def test_the_whole_job_on_the_digits(few_digits, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
-    arguments = ["--epochs", "1", "--head-epochs", "2", "--batch-size", "16"]
+    arguments = ["--epochs", "1", "--head-epochs", "2", "--batch-size", "16", "--tracker", "csv"]
     assert main(["finetune", "--out", str(out), *arguments]) == 0
     said = capsys.readouterr().out
     assert "network: cifar_resnet20, weights fashion_mnist" in said
@@ -38,8 +38,9 @@ def test_the_whole_job_on_the_digits(few_digits, tmp_path: Path, capsys) -> None
     assert "loaded back, it says" in said
     assert {path.name for path in out.iterdir()} == {
         *("README.md", "config.json", "confusion_matrix.png", "history.json"),
-        *("learning_curve.png", "model.safetensors"),
+        *("learning_curve.png", "metrics", "model.safetensors"),
     }
+    assert {path.parent.name for path in out.glob("metrics/*/metrics.csv")} == {"1", "2"}
     records = json.loads((out / "history.json").read_text())
     history = History.load(out / "history.json")
     assert [record.epoch for record in history.epochs] == [1, 2, 3]

@@ -20,6 +20,7 @@ import convzoo
 from convzoo import datasets, training
 from convzoo.errors import CheckpointError, InputError
 from convzoo.training import StepRecord, TrainingDivergedError
+from convzoo.training._data import StepSampler
 from convzoo.training._progress import Progress
 from processes import run
 
@@ -89,8 +90,16 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("step", [3, 5, 7])
+@pytest.mark.parametrize(
+    ("form", "step"),
+    [
+        ("data", 3),
+        ("data", 5),
+        ("loader", 7),
+        *(pytest.param(*case, marks=pytest.mark.long) for case in (("data", 7), ("loader", 3))),
+        pytest.param("loader", 5, marks=pytest.mark.long),
+    ],
+)
 def test_resuming_in_the_middle_of_an_epoch(tmp_path: Path, form: str, step: int) -> None:
     options = {
         "val": toy(12),
@@ -373,3 +382,36 @@ def test_a_state_of_another_version_is_one_error(tmp_path: Path, monkeypatch) ->
     monkeypatch.setattr("convzoo.training._checkpoint._FORM", 3)
     with pytest.raises(CheckpointError, match="another version of convzoo"):
         fit(Tiny(), epochs=1, checkpoint=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_the_losses_are_those_of_a_loop_by_hand(optimizer) -> None:
+    """In double precision, so that only rounding may differ."""
+    ours, theirs = Tiny().double(), Tiny().double()
+    for net in (ours, theirs):
+        net.drop.p = 0.0
+    images, targets = toy().tensors[0].double(), toy().tensors[1]
+    told: list[float] = []
+    fit(
+        ours,
+        TensorDataset(images, targets),
+        train_transform=None,
+        optimizer=optimizer,
+        schedule="constant",
+        lr=0.01,
+        weight_decay=0.0,
+        on_step=lambda record: told.append(float(record.loss)),
+    )
+    sampler, losses = StepSampler(30, 6, 0), []
+    by_hand = {
+        "adamw": lambda weights: torch.optim.AdamW(weights, 0.01, weight_decay=0),
+        "sgd": lambda weights: torch.optim.SGD(weights, 0.01, momentum=0.9),
+    }[optimizer](theirs.parameters())
+    for sampler.epoch in (1, 2):
+        for share in sampler:
+            loss = nn.functional.cross_entropy(theirs(images[share]), targets[share])
+            by_hand.zero_grad()
+            loss.backward()
+            by_hand.step()
+            losses.append(loss.item())
+    assert told == pytest.approx(losses, rel=1e-9)

@@ -8,8 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, get_args
 
-from convzoo.errors import InputError, UnknownNameError
-from convzoo.training._accelerator import MissingExtraError
+from convzoo.errors import InputError, MissingExtraError, UnknownNameError
 
 TrackerName = Literal["csv", "tensorboard", "trackio", "wandb", "mlflow"]
 """Where `fit` can send its figures."""
