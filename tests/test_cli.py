@@ -35,6 +35,9 @@ pytest_plugins = ["cli_fixtures", "hub_fixtures"]
         (["finetune", "--checkpoint-every", "soon"], "--checkpoint-every: expected steps as"),
         (["finetune", "--epochs", "many"], "'--epochs': 'many' is not a valid integer"),
         (["finetune", "--colour"], "No such option"),
+        (["finetune", "--recipe", "resnett"], "unknown recipe 'resnett': did you mean 'resnet'"),
+        (["finetune", "--recipe", "resnet", "--freeze", "backbone"], "holds still"),
+        (["finetune", "--recipe", "mine.toml"], "there is no file"),
         (["predict", "nowhere", "x.png"], "nowhere"),
         (["predict", "cifar_resnet20.fashion_mnist", "x.png"], "x.png: no such file"),
         (["predict", "cifar_resnet20.fashion_mnist", "two/b"], "two/b: the folder has no image"),
@@ -233,7 +236,8 @@ def test_choices_are_those_of_the_library() -> None:
     options = {option.name: option for option in command.commands["finetune"].params}
     for name, literal in (
         ("optimizer", training.OptimizerName),
-        ("schedule", training.Schedule),
+        ("schedule", training.ScheduleName),
+        ("mixing", training.MixingName),
         ("mixed_precision", training.MixedPrecision),
         ("trackers", training.TrackerName),
         ("on_error", datasets.OnError),

@@ -62,6 +62,7 @@ def test_mixing_draws_from_torch_alone_and_how_often_it_was_told() -> None:
         (lambda: Mixing("mixup", 3)(torch.zeros(3, 8, 8), torch.zeros(3)), "images: expected"),
         (lambda: Mixing("mixup", 3)(torch.zeros(2, 1, 8, 8), torch.zeros(2)), "labels: expected"),
         (lambda: Mixing("mixup", 3)(batch()[0], batch()[1][:3]), "labels: expected"),
+        (lambda: Mixing("mixup", 2)(*batch()), "labels: expected 0 to 1"),
     ],
 )
 def test_mixing_refuses(call, message) -> None:
@@ -183,7 +184,16 @@ def test_labels_are_found_however_the_data_are_held() -> None:
 
     expected = class_weights(labels)
     for data in (
-        *(labels.tolist(), whole, DataLoader(whole), Folder(), Transformed(), Table()),
+        *(
+            labels.tolist(),
+            labels,
+            labels.numpy(),
+            whole,
+            DataLoader(whole),
+            Folder(),
+            Transformed(),
+            Table(),
+        ),
         Subset(whole, range(6)),
         Subset(Folder(), [5, 4, 3, 2, 1, 0]),
         [{"image": image, "label": int(label)} for image, label in whole],

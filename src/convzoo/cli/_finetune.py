@@ -6,9 +6,18 @@ from pathlib import Path
 from typing import get_args
 
 import click
+from click.core import ParameterSource
 
 from convzoo.cli._console import JSON
-from convzoo.cli._options import Augment, MixedPrecision, Optimizer, Options, Schedule, Tracker
+from convzoo.cli._options import (
+    Augment,
+    MixedPrecision,
+    Mixing,
+    Optimizer,
+    Options,
+    Schedule,
+    Tracker,
+)
 from convzoo.cli._use import CPU, ON_ERROR
 
 
@@ -74,6 +83,32 @@ from convzoo.cli._use import CPU, ON_ERROR
 )
 @click.option("--warmup", type=float, help="Share of the steps over which the rate rises, [0, 1).")
 @click.option("--label-smoothing", type=float, default=0.0, show_default=True)
+@click.option(
+    "--recipe",
+    metavar="NAME|FILE",
+    help="How the network trains: alexnet_2012, cifar_resnet, finetune, inception, resnet, vgg, "
+    "or a TOML file of your own. Options given beside it come first; the head is not trained "
+    "before, unless --head-epochs says so.",
+)
+@click.option("--layer-decay", type=float, help="Factor of the rate from stage to stage, (0, 1].")
+@click.option(
+    "--unfreeze-every",
+    type=click.IntRange(min=1),
+    help="Let the stages thaw one after the other, so many epochs apart.",
+)
+@click.option("--l2-sp", type=float, help="Decay towards the pretrained weights, e.g. 0.01.")
+@click.option(
+    "--ema", type=float, help="Decay of an average of the weights, e.g. 0.99; the better is kept."
+)
+@click.option("--mixing", type=click.Choice(get_args(Mixing)), help="Mix images in pairs.")
+@click.option(
+    "--class-weights", type=click.Choice(["auto"]), help="Let rare classes count as much."
+)
+@click.option("--balanced", is_flag=True, help="Draw each class equally often.")
+@click.option("--resizing", is_flag=True, help="Train on small images first.")
+@click.option(
+    "--flips", type=click.Choice(["alternating"]), help="Mirror each image every other epoch."
+)
 @click.option(
     "--augment",
     type=click.Choice(get_args(Augment)),
@@ -173,4 +208,6 @@ def finetune(**given: object) -> None:
     """
     from convzoo.cli._run import run
 
-    run(Options(**given))  # type: ignore[arg-type] # click has made them what Options says
+    source = click.get_current_context().get_parameter_source
+    typed = frozenset(name for name in given if source(name) is not ParameterSource.DEFAULT)
+    run(Options(**given, typed=typed))  # type: ignore[arg-type] # click made them what it says

@@ -8,7 +8,8 @@ from typing import Literal
 
 Augment = Literal["preset", "none", "digit", "small", "photo", "randaugment", "trivialaugment"]
 Optimizer = Literal["adamw", "adam", "sgd", "rmsprop"]
-Schedule = Literal["one_cycle", "cosine", "constant"]
+Schedule = Literal["one_cycle", "cosine", "step", "plateau", "constant"]
+Mixing = Literal["mixup", "cutmix", "both"]
 Tracker = Literal["csv", "tensorboard", "trackio", "wandb", "mlflow"]
 MixedPrecision = Literal["no", "bf16", "fp16", "auto"]
 
@@ -32,6 +33,16 @@ class Options:
     schedule: Schedule
     warmup: float | None
     label_smoothing: float
+    recipe: str | None
+    layer_decay: float | None
+    unfreeze_every: int | None
+    l2_sp: float | None
+    ema: float | None
+    mixing: Mixing | None
+    class_weights: Literal["auto"] | None
+    balanced: bool
+    resizing: bool
+    flips: Literal["alternating"] | None
     augment: Augment | None
     patience: int | None
     val_share: float
@@ -52,3 +63,4 @@ class Options:
     cpu: bool
     quiet: bool
     as_json: bool
+    typed: frozenset[str]  # the names of those that are no defaults

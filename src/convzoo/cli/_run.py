@@ -29,6 +29,7 @@ from convzoo.cli._console import (
 from convzoo.cli._errors import INTERRUPTED, Stop
 from convzoo.cli._options import Options
 from convzoo.cli._out import CHECKPOINT, HISTORY, METRICS, output_folder
+from convzoo.cli._recipe_options import aids, with_recipe
 from convzoo.datasets import Splits
 from convzoo.datasets._idx import is_idx_folder
 from convzoo.datasets._named import NAMED, find
@@ -40,8 +41,10 @@ from convzoo.training import (
     EarlyStopping,
     EpochRecord,
     Evaluation,
+    FitOptions,
     History,
     ImageTransform,
+    Recipe,
     TrainingInterrupted,
     evaluate,
     fit,
@@ -91,7 +94,8 @@ class _Job:
     """One run of `convzoo finetune`."""
 
     def __init__(self, options: Options, found: str | Path) -> None:
-        self.options = options
+        self.options, self.recipe = with_recipe(options)
+        options = self.options
         self.found = found
         self.say = speaker(options.quiet or options.as_json)
         self.bars = bars_wanted(options.quiet)
@@ -238,37 +242,40 @@ class _Job:
             if not quiet:
                 self.say(f"  {record}")
 
-        history = fit(
-            net,
-            self.data.train,
-            self.data.val,
-            epochs=phase.epochs,
-            batch_size=options.batch_size,
-            lr=phase.lr,
-            weight_decay=options.weight_decay,
-            optimizer=options.optimizer,
-            schedule=options.schedule,
-            warmup=options.warmup,
-            label_smoothing=options.label_smoothing,
-            train_transform=self._augmentation(net),
-            early_stopping=None if options.patience is None else EarlyStopping(options.patience),
-            checkpoint=None if quiet else options.out / CHECKPOINT / number,
-            checkpoint_every=self.every,
-            resume=options.resume and not quiet,
-            mixed_precision=options.mixed_precision,
-            channels_last=options.channels_last,
-            compile=options.compile,
-            gradient_accumulation=options.gradient_accumulation,
-            sharded=options.sharded,
-            sync_batch_norm=options.sync_batch_norm,
-            seed=options.seed,
-            num_workers=self._workers(),
-            cpu=options.cpu,
-            progress=self.bars,
-            on_epoch=told,
-            trackers=() if quiet else options.trackers,
-            logging_dir=options.out / METRICS / number,
-        )
+        given: FitOptions = {
+            "epochs": phase.epochs,
+            "batch_size": options.batch_size,
+            "lr": phase.lr,
+            "weight_decay": options.weight_decay,
+            "optimizer": options.optimizer,
+            "schedule": options.schedule,
+            "warmup": options.warmup,
+            "label_smoothing": options.label_smoothing,
+            "train_transform": self._augmentation(net),
+            "early_stopping": None if options.patience is None else EarlyStopping(options.patience),
+            "checkpoint": None if quiet else options.out / CHECKPOINT / number,
+            "checkpoint_every": self.every,
+            "resume": options.resume and not quiet,
+            "mixed_precision": options.mixed_precision,
+            "channels_last": options.channels_last,
+            "compile": options.compile,
+            "gradient_accumulation": options.gradient_accumulation,
+            "sharded": options.sharded,
+            "sync_batch_norm": options.sync_batch_norm,
+            "seed": options.seed,
+            "num_workers": self._workers(),
+            "cpu": options.cpu,
+            "progress": self.bars,
+            "on_epoch": told,
+            "trackers": () if quiet else options.trackers,
+            "logging_dir": options.out / METRICS / number,
+        }
+        if not quiet:
+            head_only = phase.freeze == "backbone"
+            given.update(aids(options, self.recipe, head_only=head_only))
+            if not head_only and self.recipe is not None:
+                given["train_transform"] = self._augmentation(net, self.recipe)
+        history = fit(net, self.data.train, self.data.val, **given)
         if not quiet:
             self._judge(net, phase.name, history)
 
@@ -276,25 +283,29 @@ class _Job:
         """Take note of a phase, and hold on to its network if none before validated better."""
         self.histories.append(history)
         record = history.best
-        if record is None or record.val_accuracy is None or record.val_loss is None:
+        score = None if record is None else record.better
+        if score is None:
             return
-        best = self.best
-        if best is None or (record.val_accuracy, -record.val_loss) > (best.accuracy, -best.loss):
+        best, (accuracy, loss) = self.best, score
+        if best is None or (accuracy, -loss) > (best.accuracy, -best.loss):
             state = {
                 key: value.detach().to("cpu", copy=True) for key, value in net.state_dict().items()
             }
-            self.best = _Best(phase, record.val_accuracy, record.val_loss, state)
+            self.best = _Best(phase, accuracy, loss, state)
 
-    def _augmentation(self, net: Classifier) -> ImageTransform | None:
+    def _augmentation(self, net: Classifier, recipe: Recipe | None = None) -> ImageTransform | None:
         preset: Preset | None = net.preset
+        if recipe is not None and recipe.augment and preset and "augment" not in self.options.typed:
+            return recipe.train_transform(preset)
         name = self.options.augment or ("digit" if self.options.data is None else "preset")
         if preset is None or name == "preset":
             return None
         if name == "none":
             return preset.train(crop="eval", hflip=0.0)
+        hflip = None if self.options.flips is None else 0.0
         if name == "randaugment" or name == "trivialaugment":  # narrows the type
-            return preset.train(auto_augment=name)
-        return preset.replace(augmentation=name).train()
+            return preset.train(auto_augment=name, hflip=hflip)
+        return preset.replace(augmentation=name).train(hflip=hflip)
 
     def _score(self, name: str, net: Classifier) -> None:
         result = evaluate(

@@ -168,7 +168,7 @@ def _known_labels(data: object, columns: Columns | None) -> object:
     if isinstance(data, Subset):
         inner = _known_labels(data.dataset, columns)
         return None if inner is None else torch.as_tensor(inner)[list(data.indices)]
-    if isinstance(data, Tensor):
+    if isinstance(data, Tensor) or hasattr(data, "__array__"):  # numpy's too
         return data
     if isinstance(data, (list, tuple)) and all(isinstance(label, int) for label in data):
         return data
@@ -179,7 +179,7 @@ def _known_labels(data: object, columns: Columns | None) -> object:
     # torchvision's; a transform of the target may change the number.
     targets = getattr(data, "targets", None)
     untouched = getattr(data, "target_transform", None) is None
-    if untouched and hasattr(data, "__len__") and isinstance(targets, (list, tuple, Tensor)):
+    if untouched and hasattr(data, "__len__") and hasattr(targets, "__len__"):
         return targets if len(targets) == len(data) else None
     return None
 

@@ -19,6 +19,7 @@ from convzoo.training._recipe import Loss, OptimizerName
 from convzoo.training._records import EpochRecord, StepRecord
 from convzoo.training._resizing import ProgressiveResizing
 from convzoo.training._schedules import Schedule, ScheduleEvery
+from convzoo.training._trackers import TrackerName
 
 
 class FitOptions(TypedDict, total=False):
@@ -68,3 +69,5 @@ class FitOptions(TypedDict, total=False):
     progress: bool | None
     on_step: Callable[[StepRecord], None] | None
     on_epoch: Callable[[EpochRecord], None] | None
+    trackers: Sequence[TrackerName]
+    logging_dir: str | os.PathLike[str] | None

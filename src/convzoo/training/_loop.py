@@ -149,7 +149,8 @@ class Run:
             ema_val_accuracy=None if averaged is None else averaged.top1,
             mixed=any(aid.name == "mixing" for aid in self.aids),
         )
-        self.trackers.log(epoch * self.steps.per_epoch, **asdict(record))
+        figures = {name: value for name, value in asdict(record).items() if name != "mixed"}
+        self.trackers.log(epoch * self.steps.per_epoch, **figures)
         self.records.append(record)
         if self.early_stopping is not None and results:
             best = max(self._key(one)[0] for one in results)

@@ -172,7 +172,9 @@ def lr_find(
         loss = CrossEntropy(0.0, getattr(core, "aux_weight", 0.3))
     prepared = Prepared(data, reader)
     device = next((p.device for p in core.parameters()), torch.device("cpu"))
-    with _seeded(data, device, seed), torch.enable_grad():
+    if device.type == "meta":
+        raise InputError("net: it has shapes alone, on the meta device; build it on a real one")
+    with _seeded(data, device, seed), torch.inference_mode(mode=False), torch.enable_grad():
         loader = prepared.loader or DataLoader(
             prepared,
             batch_size=min(batch_size, len(prepared)),

@@ -90,12 +90,17 @@ class Mixing:
             and labels.dtype in (torch.int64, torch.int32, torch.int16, torch.uint8)
         ):
             raise InputError(f"labels: expected class numbers ({len(images)},), {_what(labels)}")
-        labels = labels.long()
+        try:
+            targets = F.one_hot(labels.long(), self.num_classes).to(images.dtype)
+        except RuntimeError as error:
+            raise InputError(
+                f"labels: expected 0 to {self.num_classes - 1}: {error!s:.80}"
+            ) from None
         if self.probability < 1 and float(torch.rand(())) >= self.probability:
-            return images, F.one_hot(labels, self.num_classes).to(images.dtype)
+            return images, targets
         which = int(torch.randint(len(self._mixers), ())) if len(self._mixers) > 1 else 0
-        mixed: tuple[Tensor, Tensor] = self._mixers[which](images, labels)
-        return mixed[0], mixed[1].to(images.dtype)
+        mixed: tuple[Tensor, Tensor] = self._mixers[which](images, targets)
+        return mixed
 
 
 def _what(value: object) -> str:

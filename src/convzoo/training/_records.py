@@ -68,6 +68,16 @@ class EpochRecord:
     ema_val_accuracy: float | None = None
     mixed: bool = False
 
+    @property
+    def better(self) -> tuple[float, float] | None:
+        """Validation accuracy and loss of the weights or of their average, the better ones."""
+        both = (
+            (self.val_accuracy, self.val_loss),
+            (self.ema_val_accuracy, self.ema_val_loss),
+        )
+        found = [(top1, loss) for top1, loss in both if top1 is not None and loss is not None]
+        return max(found, key=lambda score: (score[0], -score[1]), default=None)
+
     def __str__(self) -> str:
         text = f"epoch {self.epoch}: train loss {self.train_loss:.4f}"
         if self.train_accuracy is not None:

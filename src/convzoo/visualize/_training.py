@@ -59,6 +59,8 @@ def learning_curve(
     _line(loss, epochs, [r.val_loss for r in records], "validation")
     _line(accuracy, epochs, [r.train_accuracy for r in records], "training")
     _line(accuracy, epochs, [r.val_accuracy for r in records], "validation")
+    _line(loss, epochs, [r.ema_val_loss for r in records], "of averaged weights")
+    _line(accuracy, epochs, [r.ema_val_accuracy for r in records], "of averaged weights")
     for axes, label in ((loss, "loss"), (accuracy, "accuracy")):
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
@@ -84,14 +86,11 @@ def learning_curve(
                     ha="right" if last else "left",
                 )
                 name.set_in_layout(False)
-            if one.best is not None:
-                value = one.best.val_loss if axes is loss else one.best.val_accuracy
+            if one.best is not None and one.best.better is not None:
+                value = one.best.better[1 if axes is loss else 0]
                 place = start + 1 + one.epochs.index(one.best)
-                if value is not None:
-                    label = f"kept: epoch {place}"
-                    axes.scatter(
-                        [place], [value], marker="*", s=110, color="C1", zorder=3, label=label
-                    )
+                label = f"kept: epoch {place}"
+                axes.scatter([place], [value], marker="*", s=110, color="C1", zorder=3, label=label)
             start += len(one.epochs)
         if axes.lines:
             axes.legend()
