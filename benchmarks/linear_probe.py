@@ -135,6 +135,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--epochs", type=int, default=5)
+    both = [0, os.cpu_count() or 1]
+    parser.add_argument("--workers", nargs="+", type=int, default=both, help="of the DataLoader")
     parser.add_argument("--engines", nargs="*", default=[], help="others than PyTorch's")
     parser.add_argument("--bf16", action="store_true", help="with bfloat16 features as well")
     arguments = parser.parse_args()
@@ -157,7 +159,7 @@ def main() -> None:
         usual(theirs, copy.deepcopy(head), few, 1, 0)  # warm
         probed(net, few, 1)
         loops = {}
-        for workers in (0, os.cpu_count() or 1):
+        for workers in arguments.workers:
             started = time.perf_counter()
             usual(theirs, copy.deepcopy(head), data, arguments.epochs, workers)
             loops[workers] = time.perf_counter() - started

@@ -6,7 +6,7 @@
 
 LeNet-5 on grey images of 28 x 28. The digits (8 x 8, enlarged) start from the bundled weights of
 Fashion-MNIST; Fashion-MNIST starts from a network that this script first trains on the digits.
-10, 100 and all images a class, where "all" of Fashion-MNIST are 1,000 of its 6,000; three seeds,
+10, 100 and all images a class, where "all" of Fashion-MNIST are 500 of its 6,000; three seeds,
 which draw the images, the fresh weights and the order. No augmentation, and as many epochs for each
 way that trains the backbone; nothing is chosen by the test images, 10,000 of Fashion-MNIST and 359
 of the digits. Times are CPU seconds on one thread, the backbone's pass over the images and the
@@ -33,7 +33,7 @@ from train_fashion_mnist import load
 # Images a class, and passes over them; the digits have 126 a class at most.
 EPOCHS = {
     "digits": {10: 30, 100: 12, 126: 12},
-    "fashion": {10: 30, 100: 12, 1_000: 6},
+    "fashion": {10: 30, 100: 12, 500: 6},
 }
 
 

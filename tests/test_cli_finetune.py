@@ -88,8 +88,14 @@ def test_a_folder_of_images(folder: Path, tmp_path: Path, capsys) -> None:
     assert main(["evaluate", str(out), str(folder), "--confusion", str(picture)]) == 2
     assert "dim: not one of the known classes (bright, dark)" in capsys.readouterr().err
     (folder / "bright").rename(folder / "light")
-    assert main(["evaluate", str(out), str(folder), "--confusion", str(picture)]) == 0
+    report = ["--report", str(tmp_path / "report.html"), "--tta", "flip"]
+    assert main(["evaluate", str(out), str(folder), "--confusion", str(picture), *report]) == 0
     assert picture.exists()
+    assert "0.png" in (tmp_path / "report.html").read_text("utf-8")
+    mine = tmp_path / "mine.html"
+    mine.write_text("mine")
+    assert main(["evaluate", str(out), str(folder), "--report", str(mine)]) == 2
+    assert mine.read_text() == "mine"
 
 
 def test_quiet_is_quiet_and_the_backbone_can_stay(

@@ -14,7 +14,7 @@ from convzoo.transfer._features import _Backbone
 from convzoo.transfer._find_heads import find_heads
 
 
-def two_kinds(count: int = 60, seed: int = 0) -> TensorDataset:
+def two_kinds(count: int = 40, seed: int = 0) -> TensorDataset:
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 2
     pictures = torch.randn(count, 3, 16, 16, generator=generator)
@@ -24,17 +24,17 @@ def two_kinds(count: int = 60, seed: int = 0) -> TensorDataset:
 def test_a_probe_in_one_call() -> None:
     net = convzoo.cifar_resnet20().train()
     body = {k: v.clone() for k, v in net.state_dict().items() if not k.startswith("fc.")}
-    probe = convzoo.linear_probe(net, two_kinds(), two_kinds(seed=1), epochs=30)
+    probe = convzoo.linear_probe(net, two_kinds(), two_kinds(seed=1), epochs=20)
     assert net.num_classes == 2
     assert net.training
     assert all(torch.equal(net.state_dict()[k], v) for k, v in body.items())
     assert probe.val.top1 > 0.9
     assert probe.lr == probe.rates.best in probe.rates.rates
-    assert len(probe.losses) == 30
+    assert len(probe.losses) == 20
     judged = convzoo.evaluate(net, two_kinds(seed=1), cpu=True)
     assert judged.images.prediction.tolist() == probe.val.images.prediction.tolist()
-    assert str(probe).splitlines()[2].startswith("val    60 images, top-1 ")
-    again = convzoo.linear_probe(convzoo_copy(net), two_kinds(), epochs=30)
+    assert str(probe).splitlines()[2].startswith("val    40 images, top-1 ")
+    again = convzoo.linear_probe(convzoo_copy(net), two_kinds(), epochs=20)
     assert again.losses == probe.losses
     assert again.val is None
 
@@ -110,9 +110,7 @@ def test_rates_that_cannot_be_searched(how: dict[str, object], message: str) -> 
         transfer.find_head_lr(net, TensorDataset(torch.randn(8, 64), torch.arange(8) % 2), **how)
 
 
-@pytest.mark.parametrize(
-    ("name", "side"), [("resnet18", 64), ("vgg11_bn", 64), ("googlenet", 64), ("lenet5", 28)]
-)
+@pytest.mark.parametrize(("name", "side"), [("resnet18", 64), ("googlenet", 64), ("lenet5", 28)])
 def test_the_quickened_backbone_is_the_network(name: str, side: int) -> None:
     torch.manual_seed(1)
     net = convzoo.create_model(name, num_classes=5)

@@ -5,7 +5,7 @@ from typing import Literal, assert_type
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 import convzoo
 from convzoo import training, visualize
@@ -151,3 +151,20 @@ def quicker(net: convzoo.ResNet, x: Tensor, loader: DataLoader[tuple[Tensor, Ten
     predict = convzoo.Predictor(net, engine="auto", precision="bf16")
     assert_type(predict.embed("photos"), Tensor)
     assert_type(next(predict.folder("photos")), convzoo.inference.FilePredictions)
+
+
+def evaluation_and_probe(
+    net: convzoo.ResNet, rows: list[tuple[Tensor, int]], features: TensorDataset
+) -> None:
+    result = convzoo.evaluate(net, rows, tta="ten_crop")
+    assert_type(result.top_losses(3)[0].truth, str)
+    assert_type(result.most_confused()[0].share, float)
+    assert_type(result.interval(), tuple[float, float] | None)
+    assert_type(result.per_class[0].f1, float | None)
+    probe = convzoo.linear_probe(net, rows, rows, views=2, cache=True)
+    assert_type(probe.val, convzoo.Evaluation | None)
+    assert_type(convzoo.cached_features(net, rows, precision="bf16"), TensorDataset)
+    assert_type(convzoo.find_head_lr(net, features).best, float)
+    views = convzoo.inference.Views(convzoo.presets.IMAGENET, "five_crop")
+    assert_type(convzoo.inference.mean_scores(net, views(rows[0][0])[None]), Tensor)
+    convzoo.evaluate(net, rows, tta="six_crop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -102,7 +102,7 @@ def evaluate(
     if report is not None:
         from convzoo.visualize import evaluation_report
 
-        title = f"{model} on {data or 'the bundled digits'}"
+        title = f"{Path(model).name} on {Path(data).name if data else 'the bundled digits'}"
         evaluation_report(result, report, data=images, title=title)
     if confusion is not None:
         from convzoo.visualize import confusion_matrix

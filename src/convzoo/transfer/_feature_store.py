@@ -191,7 +191,9 @@ def _network_key(net: nn.Module, head: str, rest: str) -> str:
             kept = {
                 name: value
                 for name, value in vars(module).items()
-                if isinstance(value, _PLAIN) and name not in _OF_THE_HEAD
+                if isinstance(value, _PLAIN)
+                and name not in _OF_THE_HEAD
+                and not name.startswith("_convzoo")
             }
             parts += [path, type(module).__qualname__, module.extra_repr(), sorted(kept.items())]
             files.add(_code(type(module)))

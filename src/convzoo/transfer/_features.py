@@ -328,7 +328,7 @@ class _Backbone:
         return caught[-1]
 
     def _choose(self, x: Tensor) -> Any:
-        expected = _vectors(self.plain(x[:1]))
+        expected = _vectors(self.plain(x[:1]), len(x))
         # What hooks are there want to see the network itself.
         quick = None if has_hooks(self._core) else self._quickened(x)
         if quick is not None:
@@ -378,13 +378,14 @@ def _processors() -> int:
     return min(16, count)
 
 
-def _vectors(features: Tensor) -> Tensor:
+def _vectors(features: Tensor, count: int | None = None) -> Tensor:
     """(B, D) as it is, (B, D, 1, 1) flattened; anything else is no vector an image."""
     if features.ndim == 2:
         return features
     if features.ndim == 4 and features.shape[2:] == (1, 1):
         return features.flatten(1)
+    shape = (len(features) if count is None else count, *features.shape[1:])
     raise InputError(
         "net: expected a head that gets one vector an image, (B, D), "
-        f"but it gets {tuple(features.shape)}; train such a head with the network around it"
+        f"but it gets {shape}; train such a head with the network around it"
     )
