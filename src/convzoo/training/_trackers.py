@@ -89,8 +89,12 @@ class Trackers:
             tracker.store_init_configuration(_flat(config))
 
     def log(self, step: int, **values: float | None) -> None:
-        """Note figures of this step; None is nothing to note."""
-        known = {name: value for name, value in values.items() if value is not None}
+        """Note figures of this step; None is nothing to note, and a flag no figure."""
+        known = {
+            name: value
+            for name, value in values.items()
+            if value is not None and not isinstance(value, bool)
+        }
         for tracker in self.started:
             tracker.log(dict(known), step=step)
 
