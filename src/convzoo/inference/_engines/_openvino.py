@@ -74,8 +74,9 @@ def compiled(model: Any, job: Job) -> Run:
     one_at_a_time = threading.Lock()
 
     def run(x: Tensor) -> Tensor:
+        array = x.contiguous().numpy()  # has to live until the end: OpenVINO borrows its memory
         with one_at_a_time:
-            request.set_input_tensor(openvino.Tensor(x.contiguous().numpy(), shared_memory=True))
+            request.set_input_tensor(openvino.Tensor(array, shared_memory=True))
             request.infer()
             return torch.from_numpy(request.get_output_tensor(0).data.copy())
 

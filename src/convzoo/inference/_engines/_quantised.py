@@ -69,7 +69,7 @@ def calibrated(
         with torch.inference_mode():
             own += net(x.to(example)).argmax(1).tolist()
         truth += [] if y is None else y
-        images += x.float().split(1)
+        images += [image[None] for image in x.float()]
     if not images:
         raise InputError("calibration: expected some hundred images, got none")
     if truth and len(truth) != len(images):
