@@ -13,10 +13,11 @@ from typing import Any, Final, Literal, Unpack, cast, get_args
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from convzoo._checks import check_path
+from convzoo._checks import check_choice, check_path
 from convzoo._modes import check_network
 from convzoo.datasets._prepared import Columns, ImageData, Reader
 from convzoo.errors import InputError, UnknownNameError
+from convzoo.inference._views import TTA
 from convzoo.presets import ImageTransform, PCALighting, Preset
 from convzoo.training._fit import fit
 from convzoo.training._fit_options import FitOptions
@@ -61,11 +62,13 @@ class Recipe:
 
     options: FitOptions
     augment: Mapping[str, Any] = field(default_factory=dict)
-    tta: str | None = None
+    tta: TTA | None = None
     source: str = ""
     departs: str = ""
 
     def __post_init__(self) -> None:
+        if self.tta is not None:
+            check_choice("tta", self.tta, get_args(TTA))
         for name, known in (("options", FitOptions.__annotations__), ("augment", _AUGMENT)):
             given = getattr(self, name)
             if not isinstance(given, Mapping):
