@@ -161,7 +161,7 @@ def mean_scores(net: nn.Module, views: Tensor) -> Tensor:
         scores = scores[0]  # some foreign networks return auxiliary scores as well
     if scores.ndim != 2:
         raise InputError(f"net: expected scores (B, num_classes), got {tuple(scores.shape)}")
-    logs = scores.float().log_softmax(1).unflatten(0, views.shape[:2])  # (B, V, num_classes)
+    logs = scores.float().log_softmax(1).reshape(*views.shape[:2], -1)  # (B, V, num_classes)
     return logs.logsumexp(1) - math.log(views.shape[1])
 
 

@@ -194,7 +194,7 @@ def _read_labels(data: object, columns: Columns | None, name: str) -> list[int]:
     labels = []
     for index in range(len(data)):
         what = f"item {index}"
-        labels.append(int(reader._target(what, reader.pair(data[index], what)[1])))
+        labels.append(int(reader.target(what, reader.pair(data[index], what)[1])))
     return labels
 
 
