@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +75,7 @@ class Views:
                     f"tta: expected {', '.join(map(repr, get_args(TTA)))} or transforms, one for "
                     f"each view, got {tta!r:.80}"
                 )
-            self.tta = self._steps = tuple(tta)
+            self.tta = self._steps = tuple(cast("Sequence[ImageTransform]", tta))
 
     def __len__(self) -> int:
         """How many views an image has."""
