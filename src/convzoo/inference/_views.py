@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +75,7 @@ class Views:
                     f"tta: expected {', '.join(map(repr, get_args(TTA)))} or transforms, one for "
                     f"each view, got {tta!r:.80}"
                 )
-            self.tta = self._steps = tuple(tta)
+            self.tta = self._steps = tuple(cast("Sequence[ImageTransform]", tta))
 
     def __len__(self) -> int:
         """How many views an image has."""
@@ -161,7 +161,7 @@ def mean_scores(net: nn.Module, views: Tensor) -> Tensor:
         scores = scores[0]  # some foreign networks return auxiliary scores as well
     if scores.ndim != 2:
         raise InputError(f"net: expected scores (B, num_classes), got {tuple(scores.shape)}")
-    logs = scores.float().log_softmax(1).unflatten(0, views.shape[:2])  # (B, V, num_classes)
+    logs = scores.float().log_softmax(1).reshape(*views.shape[:2], -1)  # (B, V, num_classes)
     return logs.logsumexp(1) - math.log(views.shape[1])
 
 

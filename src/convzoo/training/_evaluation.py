@@ -370,15 +370,13 @@ class Evaluation:
             given["counts"] = given.pop("confusion") if "confusion" in given else given["counts"]
             given["labels"] = tuple(given["labels"])
             if given.get("calibration") is not None:
-                groups = dict(given["calibration"])
-                lists = {name: tuple(groups.pop(name)) for name in Calibration._fields[:3]}
-                given["calibration"] = Calibration(**lists, **groups)
+                groups: dict[str, Any] = dict(given["calibration"])
+                groups |= {name: tuple(groups[name]) for name in Calibration._fields[:3]}
+                given["calibration"] = Calibration(**groups)
             if given.get("images") is not None:
-                columns = dict(given["images"])
-                given["images"] = ImageScores(
-                    **{n: torch.tensor(columns.pop(n), dtype=_COLUMNS[n]) for n in _COLUMNS},
-                    **columns,
-                )
+                columns: dict[str, Any] = dict(given["images"])
+                columns |= {n: torch.tensor(columns[n], dtype=kind) for n, kind in _COLUMNS.items()}
+                given["images"] = ImageScores(**columns)
             return cls(**given)
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"fields: not those of an Evaluation: {error}") from None

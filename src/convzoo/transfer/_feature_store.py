@@ -87,7 +87,7 @@ def digest(*parts: object) -> bytes:
         elif isinstance(part, Tensor):
             known.update(f"{part.dtype}{tuple(part.shape)}".encode())
             plain = part.detach().cpu().contiguous()
-            known.update(plain.flatten().view(torch.uint8).numpy())
+            known.update(plain.flatten().view(torch.uint8).numpy().tobytes())
         elif isinstance(part, bytes):
             known.update(part)
         elif hasattr(part, "tobytes"):  # a PIL image, and numpy's arrays

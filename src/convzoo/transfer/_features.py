@@ -141,7 +141,7 @@ def cached_features(
             stack.callback(store.write)  # what is there counts, also after Ctrl-C
         for chunk in items.chunks(data, max(1, batch_size // views), stack):
             rows = _rows(chunk, backbone, store)  # (b * views, D)
-            features.append(rows.unflatten(0, (-1, views)) if views > 1 else rows)
+            features.append(rows.reshape(-1, views, rows.shape[1]) if views > 1 else rows)
             labels.append(default_collate([item.label for item in chunk]))
     if not features:
         raise InputError("data: expected at least one image, got none")

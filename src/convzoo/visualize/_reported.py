@@ -210,7 +210,7 @@ def _picture(one: ImageResult, preset: Preset | nn.Module | None) -> str | None:
     except DataError:
         return None
     if isinstance(image, Tensor):
-        shown = pixels(image, preset if image.is_floating_point() else None)
+        shown = pixels(image, preset if image.is_floating_point() else None).nan_to_num()
         picture = to_pil_image(shown if shown.shape[0] == 3 else shown[:1])
     elif isinstance(image, Image):
         picture = convert_pil(image, 3)
