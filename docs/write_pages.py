@@ -224,9 +224,10 @@ vector = net(x)  # (1, {width(name)})
 import convzoo
 
 data = convzoo.datasets.load("photos")  # a folder a class, or a data set's name
-net = convzoo.{name}({tag}num_classes=len(data.classes))
+net = convzoo.{name}({tag.removesuffix(", ")})
+net = convzoo.replace_head(net, len(data.classes), labels=data.classes)
 convzoo.fit(net, data.train, data.val, epochs=8)
-convzoo.save(net, "kept", labels=data.classes)
+convzoo.save(net, "kept")
 ```
 """
 

@@ -107,7 +107,7 @@ def test_the_code_of_a_family_runs(
     blocks.sort(key=lambda code: 'Predictor("kept")' in code)  # that one needs what another saves
     for code in blocks:
         # Published weights cannot be had here; the package's own can.
-        code = re.sub(r'weights="(?!fashion_mnist)\w+", ', "", code)
+        code = re.sub(r'weights="(?!fashion_mnist)\w+"(, )?', "", code)
         code = re.sub(
             r'Predictor\("(\w+)\.(?!fashion_mnist)\w+"\)', r"Predictor(convzoo.\1())", code
         )
