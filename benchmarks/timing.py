@@ -11,17 +11,20 @@ from collections.abc import Callable, Mapping
 
 
 def interleave(
-    candidates: Mapping[str, Callable[[], object]], rounds: int = 7, warmup: int = 1
+    candidates: Mapping[str, Callable[[], object]],
+    rounds: int = 7,
+    warmup: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
-    """Median seconds of each candidate; all of them run once in every round."""
+    """Median seconds of each candidate by a clock; all of them run once in every round."""
     samples: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(warmup + rounds):
         # Every other round backwards: who follows whom must not matter.
         for name, call in list(candidates.items())[:: 1 if turn % 2 else -1]:
             gc.collect()
-            started = time.perf_counter()
+            started = clock()
             call()
-            seconds = time.perf_counter() - started
+            seconds = clock() - started
             if turn >= warmup:
                 samples[name].append(seconds)
     return {name: statistics.median(values) for name, values in samples.items()}
