@@ -36,7 +36,7 @@ def export(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Write MODEL for another runtime, and check the file against the network.
+    """Write MODEL for another runtime, and check the file.
 
     MODEL is a folder that finetune wrote, a name of the catalogue such as resnet50.a1_in1k, or
     hf-hub:owner/name. Nothing is left behind by a file that fails its check. onnx and openvino need

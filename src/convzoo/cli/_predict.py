@@ -83,7 +83,9 @@ def predict(
     on_error: Literal["raise", "skip"],
     cpu: bool,
 ) -> None:
-    """Name what is on each IMAGE: a file, a folder with its subfolders, or a pattern in quotes.
+    """Name what is on each IMAGE.
+
+    IMAGE is a file, a folder with its subfolders, or a pattern in quotes.
 
     MODEL is a folder that finetune wrote, a name of the catalogue such as resnet50.a1_in1k, or
     hf-hub:owner/name. The exit status is 1 if some images could not be read, 2 if none could.

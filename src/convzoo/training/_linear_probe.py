@@ -146,10 +146,11 @@ def linear_probe(
         torch.manual_seed(seed)
         replace_head(net, classes, labels=names)
     recipe: dict[str, Any] = {"epochs": epochs, "weight_decay": weight_decay, "seed": seed}
-    rates = find_head_lr(net, seen, **recipe) if lr is None else None
-    rate = lr if rates is None else rates.best
-    assert rate is not None
-    losses = fit_head(net, seen, lr=rate, **recipe)
+    rates = None
+    if lr is None:
+        rates = find_head_lr(net, seen, **recipe)
+        lr = rates.best
+    losses = fit_head(net, seen, lr=lr, **recipe)
 
     def judged(features: TensorDataset) -> Evaluation:
         x, y = features.tensors
