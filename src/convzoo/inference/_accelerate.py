@@ -284,7 +284,7 @@ class _Contest:
         run = setting.build()
         expected = self._plain.scores
         with torch.inference_mode():
-            found = torch.cat([run(part) for part in self._plain.images.split(_SAMPLE)])
+            found = torch.cat([run(part) for part in torch.split(self._plain.images, _SAMPLE)])
         largest = expected.abs().max().clamp(min=1e-12)
         difference = float((found - expected).abs().max() / largest)
         if self._job.precision == "fp32" and not difference < _ROUNDING:

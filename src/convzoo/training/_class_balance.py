@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import torch
@@ -179,7 +179,7 @@ def _known_labels(data: object, columns: Columns | None) -> object:
     # torchvision's; a transform of the target may change the number.
     targets = getattr(data, "targets", None)
     untouched = getattr(data, "target_transform", None) is None
-    if untouched and hasattr(data, "__len__") and hasattr(targets, "__len__"):
+    if untouched and hasattr(data, "__len__") and isinstance(targets, Sized):
         return targets if len(targets) == len(data) else None
     return None
 

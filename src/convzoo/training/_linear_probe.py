@@ -159,7 +159,7 @@ def linear_probe(
         return tally.evaluation(names)
 
     return LinearProbe(
-        float(rate),
+        float(lr),
         tuple(losses),
         judged(seen),
         None if others is None else judged(others),

@@ -358,7 +358,7 @@ class _Backbone:
             return accelerate(body, x, engine=self._engine, precision=self._precision)
         dtype = torch.bfloat16 if self._precision == "bf16" else torch.float32
         layout = torch.channels_last
-        quick = folded(body)[0].to(dtype=dtype, memory_format=layout)
+        quick = folded(body)[0].to(dtype).to(memory_format=layout)
         return lambda images: quick(images.to(dtype=dtype, memory_format=layout))
 
 

@@ -185,7 +185,8 @@ def _image(
     index = one.index
     name = f"image {index}"
     if isinstance(data, LabelledImages) and not isinstance(data.images, Tensor):
-        name = data.images[index].name
+        stored = data.images[index]
+        name = stored.name if isinstance(stored, Path) else name
     return {
         "index": index,
         "name": name,
