@@ -152,7 +152,9 @@ def head_scores(net: nn.Module, features: Tensor, batch_size: int = 4096) -> Ten
     head = core.get_submodule(find_heads(core)[0])
     device = next((p.device for p in head.parameters()), torch.device("cpu"))
     with evaluation(head), torch.no_grad():
-        parts = [_scores(head, x.to(device)).float().cpu() for x in features.split(batch_size)]
+        parts = [
+            _scores(head, x.to(device)).float().cpu() for x in torch.split(features, batch_size)
+        ]
     return torch.cat(parts)
 
 
