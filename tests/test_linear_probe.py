@@ -14,7 +14,7 @@ from convzoo.transfer._features import _Backbone
 from convzoo.transfer._find_heads import find_heads
 
 
-def two_kinds(count: int = 40, seed: int = 0) -> TensorDataset:
+def two_kinds(count: int = 60, seed: int = 0) -> TensorDataset:
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 2
     pictures = torch.randn(count, 3, 16, 16, generator=generator)
@@ -24,17 +24,17 @@ def two_kinds(count: int = 40, seed: int = 0) -> TensorDataset:
 def test_a_probe_in_one_call() -> None:
     net = convzoo.cifar_resnet20().train()
     body = {k: v.clone() for k, v in net.state_dict().items() if not k.startswith("fc.")}
-    probe = convzoo.linear_probe(net, two_kinds(), two_kinds(seed=1), epochs=20)
+    probe = convzoo.linear_probe(net, two_kinds(), two_kinds(seed=1), epochs=30)
     assert net.num_classes == 2
     assert net.training
     assert all(torch.equal(net.state_dict()[k], v) for k, v in body.items())
-    assert probe.val.top1 > 0.9
+    assert probe.val.top1 > 0.8
     assert probe.lr == probe.rates.best in probe.rates.rates
-    assert len(probe.losses) == 20
+    assert len(probe.losses) == 30
     judged = convzoo.evaluate(net, two_kinds(seed=1), cpu=True)
     assert judged.images.prediction.tolist() == probe.val.images.prediction.tolist()
-    assert str(probe).splitlines()[2].startswith("val    40 images, top-1 ")
-    again = convzoo.linear_probe(convzoo_copy(net), two_kinds(), epochs=20)
+    assert str(probe).splitlines()[2].startswith("val    60 images, top-1 ")
+    again = convzoo.linear_probe(convzoo_copy(net), two_kinds(), epochs=30)
     assert again.losses == probe.losses
     assert again.val is None
 
@@ -66,12 +66,12 @@ def test_the_rate_is_found_and_the_head_is_left() -> None:
     x = torch.randn(40, 64) + 3 * features.tensors[1][:, None] / 64**0.5
     features = TensorDataset(x, features.tensors[1])
     before = net.fc.weight.clone()
-    found = transfer.find_head_lr(net, features, rates=(1e-6, 1e-2, 1e3), epochs=20)
+    found = transfer.find_head_lr(net, features, rates=(1e-6, 1e-2, 1e3), epochs=30)
     assert found.best == 1e-2
     assert found.losses[1] < found.losses[0]
     assert found.accuracies[1] > 0.5
     assert torch.equal(net.fc.weight, before)
-    assert found == transfer.find_head_lr(net, features, rates=(1e-6, 1e-2, 1e3), epochs=20)
+    assert found == transfer.find_head_lr(net, features, rates=(1e-6, 1e-2, 1e3), epochs=30)
 
 
 def test_the_search_trains_as_fit_head_does() -> None:

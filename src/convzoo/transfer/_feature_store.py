@@ -96,8 +96,12 @@ def digest(*parts: object) -> bytes:
             clear = getattr(part, "info", {}).get("transparency")
             known.update(f"{about}{palette}{clear}".encode())
             known.update(part.tobytes())
+        elif isinstance(part, str):
+            known.update(part.encode())
         else:
-            known.update(str(part).encode())
+            raise InputError(
+                f"data: expected images, PIL's or tensors, to tell them apart by, got {part!r:.80}"
+            )
         known.update(b"\0")
     return known.digest()
 
@@ -195,13 +199,15 @@ def _network_key(net: nn.Module, head: str, rest: str) -> str:
                 and name not in _OF_THE_HEAD
                 and not name.startswith("_convzoo")
             }
-            parts += [path, type(module).__qualname__, module.extra_repr(), sorted(kept.items())]
+            parts += [path, type(module).__qualname__, module.extra_repr()]
+            parts.append(repr(sorted(kept.items())))
             files.add(_code(type(module)))
     parts += sorted(files)
     tensors = {**dict(net.named_buffers()), **net.state_dict()}  # some buffers are not saved
     for name, tensor in tensors.items():
         if not name.startswith(f"{head}."):
-            parts += [name, str(tensor.device.type), tensor]
+            is_tensor = isinstance(tensor, Tensor)
+            parts += [name, tensor.device.type, tensor] if is_tensor else [name, repr(tensor)]
     return digest(*parts).hex()
 
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import torch
@@ -182,7 +183,7 @@ class _Items:
         read = partial(self._from_data, data, whole)
         places = range(len(whole))
         parts = [places[i : i + size] for i in range(0, len(whole), size)]
-        if type(data) is LabelledImages and not isinstance(data.images, Tensor):
+        if _file(data, 0) is not None:
             pool = stack.enter_context(ThreadPoolExecutor(_processors(), "convzoo-images"))
             # The next images are read while the network runs on these.
             ahead = [pool.submit(read, i) for i in parts[0]]
@@ -195,8 +196,8 @@ class _Items:
 
     def _from_data(self, data: Any, whole: Prepared, index: int) -> _Item:
         what = f"item {index}"
-        if type(data) is LabelledImages and not isinstance(data.images, Tensor):
-            path = data.images[index]
+        path = _file(data, index)
+        if path is not None:
             again = None if self.augmented is None else Prepared(data, self.augmented)
 
             def prepared(reader: Reader) -> Tensor:
@@ -254,6 +255,14 @@ class _Items:
             item.keys.append(drawn)
             item.inputs.append(x)
         return item
+
+
+def _file(data: object, index: int) -> Path | None:
+    """The file of an image, where a data set of ours has one for it."""
+    if type(data) is not LabelledImages or isinstance(data.images, Tensor):
+        return None
+    image = data.images[index]
+    return image if isinstance(image, Path) else None
 
 
 def _drawn(prepared: Any, reader: Reader, seed: bytes) -> Tensor:

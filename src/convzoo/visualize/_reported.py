@@ -184,9 +184,8 @@ def _image(
     said = result.images
     index = one.index
     name = f"image {index}"
-    if isinstance(data, LabelledImages) and not isinstance(data.images, Tensor):
-        stored = data.images[index]
-        name = stored.name if isinstance(stored, Path) else name
+    if isinstance(data, LabelledImages) and isinstance(file := data.images[index], Path):
+        name = file.name
     return {
         "index": index,
         "name": name,
