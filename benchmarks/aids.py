@@ -152,12 +152,13 @@ def table(log: dict[str, Any]) -> None:
             done = [one for one in runs if one]
             for title, key in ((variant, "test"), (f"{variant}; average of the weights", "ema")):
                 scores = [one[key] for one in done if key in one]
-                if len(scores) > 1:
+                if scores:
                     rare = statistics.mean(one["rare"] for one in done)
                     cost = statistics.mean(one["seconds"] for one in done)
                     each = ", ".join(f"{one:.2f}" for one in scores)
                     columns = [title, f"{statistics.mean(scores):.2f}"]
-                    columns += [f"{statistics.stdev(scores):.2f}", each, f"{rare:.2f}"]
+                    spread = f"{statistics.stdev(scores):.2f}" if len(scores) > 1 else "-"
+                    columns += [spread, each, f"{rare:.2f}"]
                     print("| " + " | ".join([*columns, f"{cost:.0f}"]) + " |")
 
 
