@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -105,6 +108,50 @@ def test_a_new_head_changes_nothing_and_all_else_does(
     net.body[0].stride = (2, 2)
     assert changed() == 1
     assert changed() == 0
+
+
+class Kept:
+    """Something callable of the user's own."""
+
+    def __init__(self, power: int) -> None:
+        self.power = power
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x**self.power
+
+
+def test_what_a_network_keeps_besides_weights_counts_too(net: Small, tmp_path: Path) -> None:
+    def check() -> None:
+        found = kept(net, images(), tmp_path)
+        assert torch.allclose(found, transfer.cached_features(net, images()).tensors[0], atol=1e-6)
+
+    def by(factor: float) -> Callable[[Tensor], Tensor]:
+        return lambda x: x * factor
+
+    net.forward = lambda x: net.fc(net.act(net.body(x)).mean((2, 3)) * net.scales["a"][0])
+    net.scales = {"a": [1.0]}
+    acts = (torch.relu, torch.tanh, by(2.0), by(3.0), lambda x: x + 1, lambda x: x - 1)
+    for act in (
+        *acts,
+        functools.partial(torch.clamp, max=0.1),
+        Kept(2),
+        Kept(3),
+        nn.SiLU().forward,
+    ):
+        net.act = act
+        check()
+    for scales in ({"a": [2.0]}, {"a": (torch.ones(()),)}, {"a": (torch.zeros(()),)}):
+        net.scales = scales
+        check()
+    before = len(list(tmp_path.glob("kept/*")))
+    net.options, net.labels, net.draws = {"x": 1}, ("a", "b", "c"), torch.Generator()
+    check()
+    net.draws = torch.Generator()
+    check()
+    assert len(list(tmp_path.glob("kept/*"))) == before + 1  # it has a generator now
+    net.unknown = threading.Lock()
+    with pytest.raises(InputError, match=r"cache: the network holds Small.unknown = .*cache=False"):
+        kept(net, images(), tmp_path)
 
 
 def test_a_file_is_known_by_its_content(net: Small, ran: list[int], tmp_path: Path) -> None:

@@ -9,13 +9,15 @@ does not match the hash it carries counts as not there, and is removed.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import inspect
 import json
 import os
 import secrets
+import types
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -127,13 +129,6 @@ class FeatureStore:
     def __getitem__(self, key: bytes) -> Tensor:
         return self._rows[key]
 
-    def forget(self) -> None:
-        """Remove what is there: it is not what the network says."""
-        self._rows.clear()
-        for path in self.folder.glob("*.safetensors"):
-            with contextlib.suppress(OSError):
-                path.unlink()
-
     def add(self, keys: Sequence[bytes], features: Tensor) -> None:
         """Keep features (n, D) by their keys; now and then they are written."""
         for key, row in zip(keys, features, strict=True):
@@ -188,21 +183,19 @@ def _network_key(net: nn.Module, head: str, rest: str) -> str:
             "cache: the network has hooks, of which nobody knows what they do to its features; "
             "remove them, or pass cache=False"
         )
-    files = set()
+    said = _Said(net)
     for path, module in net.named_modules():
         if path != head and not path.startswith(f"{head}."):
             # Options of layers, and what classes of the user's own keep and do.
             kept = {
-                name: value
+                name: said(f"{type(module).__name__}.{name}", value)
                 for name, value in vars(module).items()
-                if isinstance(value, _PLAIN)
-                and name not in _OF_THE_HEAD
-                and not name.startswith("_convzoo")
+                if name not in _OF_MODULES and name not in _NOT_OF_FEATURES
             }
             parts += [path, type(module).__qualname__, module.extra_repr()]
             parts.append(repr(sorted(kept.items())))
-            files.add(_code(type(module)))
-    parts += sorted(files)
+            said.files.update(map(_code, _own_classes(type(module))))
+    parts += sorted(said.files)
     tensors = {**dict(net.named_buffers()), **net.state_dict()}  # some buffers are not saved
     for name, tensor in tensors.items():
         if not name.startswith(f"{head}."):
@@ -211,8 +204,78 @@ def _network_key(net: nn.Module, head: str, rest: str) -> str:
     return digest(*parts).hex()
 
 
-_OF_THE_HEAD = ("training", "num_classes", "labels")  # and the mode, which is evaluation
-_PLAIN = (bool, int, float, str, tuple, type(None))
+_OF_MODULES = frozenset(vars(nn.Module()))
+# What is said elsewhere in the key, only of the head, or only in words.
+_NOT_OF_FEATURES = ("preset", "num_classes", "labels", "provenance", "options")
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
+
+
+class _Said:
+    """Tells attributes of modules from others, across processes; notes the code they call."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self.files: set[bytes] = set()
+        self._seen = {id(module) for module in net.modules()}  # whose own turn comes
+
+    def __call__(self, name: str, value: object) -> str:
+        if isinstance(value, _PLAIN):
+            return repr(value)
+        if isinstance(value, Tensor):
+            return digest(value).hex()
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        if id(value) in self._seen or isinstance(value, torch.Generator):
+            return kind
+        self._seen.add(id(value))
+        try:
+            return f"{kind} {self._inside(name, value)}"
+        finally:
+            self._seen.discard(id(value))
+
+    def _inside(self, name: str, value: Any) -> object:
+        if isinstance(value, Mapping):
+            return [(self(name, key), self(name, one)) for key, one in value.items()]
+        if isinstance(value, (tuple, list)):
+            return [self(name, one) for one in value]
+        if isinstance(value, (set, frozenset)):
+            return sorted(self(name, one) for one in value)
+        if isinstance(value, type):
+            self.files.update(map(_code, _own_classes(value)))
+            return f"{value.__module__}.{value.__qualname__}"
+        if isinstance(value, functools.partial):
+            return [self(name, one) for one in (value.func, value.args, value.keywords)]
+        if isinstance(value, types.MethodType):
+            return [self(name, value.__func__), self(name, value.__self__)]
+        if isinstance(value, types.FunctionType):
+            self.files.add(_code(value))
+            closed = [cell.cell_contents for cell in value.__closure__ or ()]
+            return [value.__code__.co_name, self(name, value.__code__), self(name, closed)] + [
+                self(name, one) for one in (value.__defaults__, value.__kwdefaults__)
+            ]
+        if isinstance(value, types.CodeType):
+            return [value.co_code.hex(), value.co_names, self(name, value.co_consts)]
+        if isinstance(value, types.BuiltinFunctionType):
+            return f"{value.__module__}.{value.__qualname__}"
+        if isinstance(value, nn.Module):
+            self(name, type(value))
+            return [(key, digest(one).hex()) for key, one in value.state_dict().items()]
+        if vars(object)["__repr__"] is type(value).__repr__ and hasattr(value, "__dict__"):
+            return [self(name, type(value)), self(name, vars(value))]
+        text = repr(value)
+        if " at 0x" in text:
+            raise InputError(
+                f"cache: the network holds {name} = {text:.80}, of which nobody knows what it does "
+                "to its features; pass cache=False"
+            )
+        return text
+
+
+def _own_classes(kind: type) -> list[type]:
+    """A class and those it inherits from, as far as they come neither with Python nor torch."""
+    return [
+        one
+        for one in kind.__mro__
+        if one is not object and one.__module__.partition(".")[0] not in ("torch", "builtins")
+    ]
 
 
 def has_hooks(net: nn.Module) -> bool:
@@ -223,11 +286,11 @@ def has_hooks(net: nn.Module) -> bool:
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
-def _code(kind: type[nn.Module]) -> bytes:
-    """The hash of the file that a class is in, where it does not come with torch."""
-    if not kind.__module__.startswith("torch."):
+def _code(what: type | types.FunctionType) -> bytes:
+    """The hash of the file that a class or function is in, where it does not come with torch."""
+    if what.__module__.partition(".")[0] != "torch":
         with contextlib.suppress(OSError, TypeError):
-            return digest(Path(inspect.getfile(kind)))
+            return digest(Path(inspect.getfile(what)))
         with contextlib.suppress(OSError, TypeError):  # typed into a notebook
-            return inspect.getsource(kind).encode()
+            return inspect.getsource(what).encode()
     return b""
