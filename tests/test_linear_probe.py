@@ -60,6 +60,31 @@ def test_names_of_classes_and_labels_beyond_them() -> None:
         convzoo.linear_probe(net, [(torch.rand(1, 28, 28), 0.5)])
 
 
+def test_wrong_arguments_leave_the_head() -> None:
+    net = convzoo.cifar_resnet20(num_classes=2)
+    head = net.fc.weight
+    for options, message in (
+        ({"lr": -1.0}, "lr: expected"),
+        ({"epochs": 0}, "epochs: expected"),
+        ({"labels": 2}, "labels: expected a sequence"),
+        ({}, "train: expected at least 3 images to find a learning rate by, got 2; pass lr="),
+    ):
+        with pytest.raises(InputError, match=message):
+            convzoo.linear_probe(net, two_kinds(2), **options)
+    assert net.fc.weight is head
+
+
+def test_validation_images_are_matched_by_the_names_of_their_classes() -> None:
+    val = datasets.digits().val.subset(range(60))
+    turned = val.numbered_as(val.classes[::-1])
+    scores = []
+    for judged in (val, turned):
+        torch.manual_seed(0)
+        probe = convzoo.linear_probe(convzoo.lenet5(), val, judged, lr=0.01, epochs=2)
+        scores.append(probe.val)
+    assert scores[0] == scores[1]
+
+
 def test_the_rate_is_found_and_the_head_is_left() -> None:
     net = convzoo.replace_head(convzoo.cifar_resnet20(), 2)
     features = TensorDataset(*two_kinds(40).tensors)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from convzoo._checks import check_count
+from convzoo.datasets import LabelledImages
 from convzoo.datasets._prepared import Columns, ImageData, ImageTransform
 from convzoo.errors import InputError
 from convzoo.training._evaluation import Evaluation
@@ -18,7 +18,7 @@ from convzoo.training._tally import Tally
 from convzoo.transfer import HeadRates, cached_features, find_head_lr, fit_head, replace_head
 from convzoo.transfer._feature_store import Cache
 from convzoo.transfer._features import FeaturePrecision
-from convzoo.transfer._fit_head import head_scores
+from convzoo.transfer._fit_head import FOLDS, HeadRecipe, head_scores
 
 if TYPE_CHECKING:
     from convzoo.inference._accelerate import EngineChoice
@@ -114,7 +114,10 @@ def linear_probe(
         >>> probe.val.top1 > 0.6, net.labels[:3]
         (True, ('0', '1', '2'))
     """
-    seed = check_count("seed", seed, least=-(2**63), most=2**63 - 1)
+    # All that is wrong is said before the network loses its head.
+    seed = HeadRecipe.checked(epochs, lr or 0.0, weight_decay, batch_size, seed).seed
+    if labels is not None and not isinstance(labels, Sequence):
+        raise InputError(f"labels: expected a sequence of names, got {labels!r:.80}")
 
     def features_of(data: ImageData | Iterable[Any], views: int) -> TensorDataset:
         return cached_features(
@@ -130,11 +133,14 @@ def linear_probe(
             seed=seed,
         )
 
+    names = getattr(train, "classes", None) if labels is None else labels
+    if names is not None and labels is None:
+        names = tuple(map(str, names))
+    own = tuple(train.classes) if isinstance(train, LabelledImages) else ()
+    if isinstance(val, LabelledImages) and own and not set(val.classes).isdisjoint(own):
+        val = val.numbered_as(own)
     seen = features_of(train, views)
     others = None if val is None else features_of(val, 1)
-    names = getattr(train, "classes", None) if labels is None else labels
-    if names is not None:
-        names = tuple(map(str, names)) if labels is None else labels
     classes = _classes(seen) if names is None else len(names)
     for name, features in (("train", seen), ("val", others)):
         if features is not None and _classes(features) > classes:
@@ -142,6 +148,11 @@ def linear_probe(
                 f"{name}: has label {_classes(features) - 1}, and there are {classes} classes (0 "
                 f"to {classes - 1}); pass labels= with a name for each"
             )
+    if lr is None and len(seen) < FOLDS:
+        raise InputError(
+            f"train: expected at least {FOLDS} images to find a learning rate by, got {len(seen)}; "
+            "pass lr="
+        )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         replace_head(net, classes, labels=names)

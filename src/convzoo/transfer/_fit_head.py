@@ -19,6 +19,7 @@ from convzoo.errors import InputError
 from convzoo.transfer._find_heads import find_heads, score_width, unwrap
 
 _RATES: Final = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
+FOLDS: Final = 3  # of a search for the rate
 _MOST_SEARCHED: Final = 2_000  # images that a search for the rate looks at
 
 
@@ -63,7 +64,7 @@ def fit_head(
         >>> losses[-1] < losses[0]
         True
     """
-    recipe = _Recipe.checked(epochs, lr, weight_decay, batch_size, seed)
+    recipe = HeadRecipe.checked(epochs, lr, weight_decay, batch_size, seed)
     head, x, y = _taken(net, features)
     if not any(p.requires_grad for p in head.parameters()):
         raise InputError("net: the head is frozen; unfreeze it before it is trained")
@@ -92,7 +93,7 @@ def find_head_lr(
     features: TensorDataset,
     *,
     rates: Sequence[float] = _RATES,
-    folds: int = 3,
+    folds: int = FOLDS,
     epochs: int = 100,
     weight_decay: float = 1e-2,
     batch_size: int = 256,
@@ -124,7 +125,7 @@ def find_head_lr(
     folds = check_count("folds", folds, least=2)
     if isinstance(rates, str) or not isinstance(rates, Sequence) or not rates:
         raise InputError(f"rates: expected learning rates, got {rates!r:.80}")
-    recipes = [_Recipe.checked(epochs, lr, weight_decay, batch_size, seed) for lr in rates]
+    recipes = [HeadRecipe.checked(epochs, lr, weight_decay, batch_size, seed) for lr in rates]
     head, x, y = _taken(net, features)
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
     order = order[:_MOST_SEARCHED].to(y.device)
@@ -158,7 +159,9 @@ def head_scores(net: nn.Module, features: Tensor, batch_size: int = 4096) -> Ten
     return torch.cat(parts)
 
 
-class _Recipe(NamedTuple):
+class HeadRecipe(NamedTuple):
+    """How a head is trained."""
+
     epochs: int
     lr: float
     weight_decay: float
@@ -168,7 +171,8 @@ class _Recipe(NamedTuple):
     @classmethod
     def checked(
         cls, epochs: int, lr: float, weight_decay: float, batch_size: int, seed: int
-    ) -> _Recipe:
+    ) -> HeadRecipe:
+        """From what the user gave."""
         return cls(
             check_count("epochs", epochs),
             check_number("lr", lr, 0),
@@ -198,7 +202,7 @@ def _taken(net: nn.Module, features: TensorDataset) -> tuple[nn.Module, Tensor, 
     return head, x.to(weight.device), y.to(weight.device, torch.long)
 
 
-def _train(head: nn.Module, x: Tensor, y: Tensor, recipe: _Recipe) -> list[float]:
+def _train(head: nn.Module, x: Tensor, y: Tensor, recipe: HeadRecipe) -> list[float]:
     parameters = [p for p in head.parameters() if p.requires_grad]
     order = torch.Generator().manual_seed(recipe.seed)
     optimizer = torch.optim.AdamW(
@@ -236,7 +240,12 @@ class _Trial(NamedTuple):
 
 
 def _train_all(
-    head: nn.Module, x: Tensor, y: Tensor, part: Tensor, trials: Sequence[_Trial], recipe: _Recipe
+    head: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    part: Tensor,
+    trials: Sequence[_Trial],
+    recipe: HeadRecipe,
 ) -> Tensor:
     """Scores (trials, N, classes) of heads that are trained side by side, as `_train` does."""
     head = copy.deepcopy(head).train()
