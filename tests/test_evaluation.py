@@ -106,7 +106,13 @@ def test_json_with_and_without_every_image() -> None:
     assert whole.top_losses(3) == found.top_losses(3)
     old = {k: v for k, v in found.to_dict().items() if k != "calibration"}
     assert Evaluation.from_dict(old).calibration is None
-    for wrong in ({"calibration": {}}, {"images": {"truth": ["x"]}}, {"images": 3}):
+    columns = found.to_dict(images=True)["images"]
+    for wrong in (
+        *({"calibration": {}}, {"images": {"truth": ["x"]}}, {"images": 3}),
+        {"images": {**columns, "loss": [1.0]}},
+        {"images": {**columns, "truth": [7] * 40}},
+        {"counts": [[[7, 1]]] * 7},
+    ):
         with pytest.raises(InputError, match="not those of an Evaluation"):
             Evaluation.from_dict({**found.to_dict(), **wrong})
 
@@ -123,6 +129,13 @@ def test_per_class_precision_recall_and_f1() -> None:
     assert (nobody.recall, nobody.precision, nobody.f1, nobody.interval()) == (None,) * 4
     assert "a           4    75.00%     50.00%   60.00%" in str(one)
     assert str(one).splitlines()[1] == "top-1    55.56%  (95 %: 26.67% to 81.12%)"
+
+
+def test_names_for_other_classes_than_there_are() -> None:
+    net = Fixed()
+    net.num_classes = 7
+    with pytest.raises(InputError, match="labels: expected a name for each of 7 classes, got"):
+        training.evaluate(net, data(torch.zeros(2, 7), [0, 1]), labels=("a", "b"), cpu=True)
 
 
 def test_most_confused() -> None:

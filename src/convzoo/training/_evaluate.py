@@ -88,12 +88,14 @@ def evaluate(
     check_network(net)
     check_flags(cpu=cpu, progress=progress)
     batch_size = check_count("batch_size", batch_size)
-    usual = usual_transform(net, train=False)
+    usual, classes = usual_transform(net, train=False), number_of_classes(net)
+    if labels is not None and len(labels) != (classes or len(labels)):
+        raise InputError(
+            f"labels: expected a name for each of {classes} classes, got {labels!r:.80}"
+        )
     known = getattr(net, "labels", None)
     views = None if tta is None else _views(net, tta, transform)
-    reader = Reader(
-        "data", views or transform, usual, number_of_classes(net), columns=columns, labels=known
-    )
+    reader = Reader("data", views or transform, usual, classes, columns=columns, labels=known)
     prepared = Prepared(data, reader)
     if views is not None:
         batch_size = max(1, batch_size // len(views))

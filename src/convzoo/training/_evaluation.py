@@ -181,6 +181,7 @@ class Evaluation:
                 f"got {len(self.counts)}"
             )
         object.__setattr__(self, "counts", tuple(_pairs(row) for row in self.counts))
+        self._check()
 
     @property
     def confusion(self) -> tuple[tuple[int, ...], ...]:
@@ -292,6 +293,18 @@ class Evaluation:
                 )
             )
         return tuple(found)
+
+    def _check(self) -> None:
+        """Refuse numbers of classes that there are not, and columns of several lengths."""
+        classes, said = len(self.labels), self.images
+        numbers = [place for row in self.counts for place, _ in row]
+        if said is not None:
+            numbers += said.truth.unique().tolist() + said.prediction.unique().tolist()
+            sizes = {name: tuple(getattr(said, name).shape) for name in _COLUMNS}
+            if set(sizes.values()) != {(self.samples,)}:
+                raise InputError(f"images: expected {self.samples} of each, got {sizes}")
+        if any(not 0 <= number < classes for number in numbers):
+            raise InputError(f"counts, images: expected numbers of classes below {classes}")
 
     def _scores(self) -> ImageScores:
         if self.images is None:
