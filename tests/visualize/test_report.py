@@ -66,6 +66,15 @@ def test_what_is_on_the_page(tmp_path: Path) -> None:
     assert held(page)["title"] == "again"
 
 
+def test_a_title_that_is_no_text(tmp_path: Path) -> None:
+    data = photos(tmp_path)
+    result = training.evaluate(Fixed(), data, labels=data.classes, cpu=True)
+    title = "a </title>\n$data é \udcff"  # as a file name of another encoding comes
+    page = visualize.evaluation_report(result, tmp_path / "report.html", data=data, title=title)
+    assert held(page)["title"] == title
+    assert page.read_text("utf-8").count("</title>") == 1
+
+
 def test_photographs_are_small_and_lost_ones_are_said(tmp_path: Path) -> None:
     data = photos(tmp_path)
     result = training.evaluate(Fixed(), data, cpu=True)

@@ -112,7 +112,8 @@ def evaluation_report(
         # A label may hold "</script>": in JSON the slash may be escaped, and means the same.
         data=text.replace("</", "<\\/").replace("<!--", "<\\u0021--"),
     )
-    replace_files(page.parent, {page.name: [written.encode()]})
+    # A title from a file's name may hold what is no character.
+    replace_files(page.parent, {page.name: [written.encode("utf-8", "xmlcharrefreplace")]})
     return page
 
 
