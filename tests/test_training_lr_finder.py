@@ -221,3 +221,27 @@ def test_the_picture_marks_the_suggestions() -> None:
     assert legend[-2:] == [f"valley: {curve.valley:.2g}", f"steepest: {curve.steepest:.2g}"]
     flat = visualize.draw_lr_curve(made([1.0]))
     assert len(flat.axes[0].get_legend().get_texts()) == 2
+
+
+def test_optimizers_of_ones_own() -> None:
+    class Own(torch.optim.SGD):
+        def __init__(self, net: nn.Module) -> None:
+            super().__init__(net.parameters(), 0.1)
+            self.watched = next(net.parameters())
+
+        def step(self, closure: object = None) -> None:
+            assert any(self.watched is p for p in self.param_groups[0]["params"])
+            super().step()
+
+    net = network()
+    own = Own(net)
+    torch.optim.lr_scheduler.StepLR(own, 1)
+    before = everything(net, own)
+    assert lr_find(net, toy(), optimizer=own, steps=10) == lr_find(
+        net, toy(), optimizer=own, steps=10
+    )
+    assert_same(before, everything(net, own))
+    with pytest.raises(InputError, match="optimizer: LBFGS evaluates the loss by itself"):
+        lr_find(net, toy(), optimizer=torch.optim.LBFGS(net.parameters()))
+    with pytest.raises(InputError, match="net: nothing to train"):
+        lr_find(net, toy(), optimizer=torch.optim.SGD(net.requires_grad_(False).parameters()))

@@ -184,7 +184,12 @@ def lr_find(
         )
         try:
             # In one go, so that the copied optimizer holds the parameters of the copied network.
-            trained, copied, loss = copy.deepcopy((core, optimizer, loss))
+            memo: dict[int, Any] = {}
+            trained, copied, loss = copy.deepcopy((core, optimizer, loss), memo)
+            if isinstance(optimizer, Optimizer):  # of which torch copies its own attributes
+                for name, value in vars(optimizer).items():
+                    if name != "step":  # a scheduler's, which counts the steps
+                        vars(copied).setdefault(name, copy.deepcopy(value, memo))
         except (RuntimeError, TypeError) as error:
             raise InputError(f"net: it cannot be copied to be tried: {error!s:.200}") from error
         trained.train()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
@@ -56,6 +57,14 @@ def make_optimizer(
                     f"{name}: the optimizer given has its own, got {name}={value}; "
                     "pass one or the other"
                 )
+        if not any(p.requires_grad for group in optimizer.param_groups for p in group["params"]):
+            raise InputError("net: nothing to train: every parameter of the optimizer is frozen")
+        closure = inspect.signature(optimizer.step).parameters.get("closure")
+        if closure is not None and closure.default is closure.empty:
+            raise InputError(
+                f"optimizer: {type(optimizer).__name__} evaluates the loss by itself, several "
+                "times a step; take one whose step() does not"
+            )
         return optimizer
     if optimizer not in _OPTIMIZERS:
         raise UnknownNameError("optimizer", str(optimizer), _OPTIMIZERS)
