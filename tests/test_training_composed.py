@@ -233,6 +233,13 @@ def test_rare_classes_weigh_more_or_come_more_often(net) -> None:
     assert len(set(losses)) == 3
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+def test_images_that_weigh_nothing_are_no_divergence(net, parts: int) -> None:
+    options = {"batch_size": 2, "class_weights": (0, 0, 1.0), "gradient_accumulation": parts}
+    history = fit(net, toy(8), epochs=1, label_smoothing=0.1, **options)
+    assert 0 < history.epochs[0].train_loss < 10
+
+
 def test_further_arguments_of_the_optimizer(net) -> None:
     found = []
     options = {"optimizer": "sgd", "optimizer_options": {"momentum": 0.5, "nesterov": True}}

@@ -229,8 +229,12 @@ def test_out_of_memory_halves_the_parts_and_not_the_step(caplog, tmp_path: Path)
         f"out of memory: each batch of 6 images now goes through the network in {parts} parts"
         for parts in (2, 4)
     ]
+    wide, narrow = Small(6), Small(2)
+    for net in (wide, narrow):  # where images weigh differently, too
+        fit(net, data, class_weights=(1.0, 0.1, 3.0), label_smoothing=0.1)
+    torch.testing.assert_close(wide.fc.weight, narrow.fc.weight, rtol=1e-6, atol=1e-8)
     caplog.clear()
-    fit(narrow, data, checkpoint=tmp_path, resume=True)
+    fit(Small(2), data, checkpoint=tmp_path, resume=True)
     with pytest.raises(torch.OutOfMemoryError) as caught:
         fit(Small(0), data)
     assert "no room for a single image" in caught.value.__notes__[0]

@@ -305,6 +305,7 @@ def fit(
     elif label_smoothing or weights is not None:
         name = "label_smoothing" if label_smoothing else "class_weights"
         raise InputError(f"{name}: belongs to the usual loss, got a loss function as well")
+    share = loss.share if isinstance(loss, CrossEntropy) else len
 
     with ExitStack() as stack:
         acc = stack.enter_context(accelerator(cpu=cpu, mixed_precision=mixed_precision))
@@ -404,6 +405,7 @@ def fit(
             max_grad_norm=max_grad_norm,
             channels_last=in_layout,
             parts=1 if train_data.loader is not None else gradient_accumulation,
+            share=share,
         )
         given = {
             "label_smoothing": label_smoothing,

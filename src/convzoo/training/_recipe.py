@@ -124,7 +124,24 @@ class CrossEntropy:
             output = tuple(scores for scores in output if scores is not None)
         if self.class_weights is not None:
             self.class_weights = self.class_weights.to(targets.device)
-        criterion = functools.partial(
-            F.cross_entropy, weight=self.class_weights, label_smoothing=self.label_smoothing
+        return loss_with_aux(output, targets, criterion=self._mean, weight=self.aux_weight)
+
+    def share(self, targets: Tensor) -> Tensor | int:
+        """How much a part of a batch counts in the mean over all of it."""
+        if self.class_weights is None or targets.ndim > 1:
+            return len(targets)
+        return self.class_weights.to(targets.device)[targets].sum()
+
+    def _mean(self, scores: Tensor, targets: Tensor) -> Tensor:
+        cross_entropy = functools.partial(
+            F.cross_entropy,
+            scores,
+            targets,
+            weight=self.class_weights,
+            label_smoothing=self.label_smoothing,
         )
-        return loss_with_aux(output, targets, criterion=criterion, weight=self.aux_weight)
+        share = self.share(targets)
+        if isinstance(share, int):
+            return cross_entropy()
+        # torch's mean, but 0 and not NaN of images that all weigh nothing.
+        return cross_entropy(reduction="sum") / torch.where(share > 0, share, torch.inf)

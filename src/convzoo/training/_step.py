@@ -71,6 +71,7 @@ class Stepper:
         max_grad_norm: The gradient's norm is scaled down to it; None for no limit.
         channels_last: Whether images come with their channels last in memory.
         parts: Into how many parts each batch is cut, to save memory.
+        share: How much a part with these targets counts in the mean loss of a step.
         sums: Of the current epoch.
         unread: Number, loss and images of the steps whose loss nobody has read yet.
         latest: The last losses that were read.
@@ -86,6 +87,7 @@ class Stepper:
     max_grad_norm: float | None
     channels_last: bool
     parts: int = 1
+    share: Callable[[Tensor], Tensor | int] = len
     sums: Sums = field(default_factory=Sums)
     unread: list[tuple[int, Tensor, int]] = field(default_factory=list)
     latest: deque[float] = field(default_factory=lambda: deque(maxlen=LOOK))
@@ -111,7 +113,7 @@ class Stepper:
         images = sum(len(targets) for _, targets in batches)
         while True:
             try:
-                loss, correct, scored = self._backward(batches, images)
+                loss, correct, scored = self._backward(batches)
                 break
             except RuntimeError as error:
                 self._see_to_memory(error, batches)
@@ -189,13 +191,17 @@ class Stepper:
             parts = min(self.parts, len(targets))
             yield from zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True)
 
-    def _backward(self, batches: list[Batch], images: int) -> tuple[Tensor, Tensor | None, int]:
+    def _backward(self, batches: list[Batch]) -> tuple[Tensor, Tensor | None, int]:
         """Gradients of the mean loss: that loss, and how many images were right, of how many."""
         acc, model = self.acc, self.model
         total: Tensor | None = None
         correct: Tensor | None = None
         scored = 0
         pieces = list(self._pieces(batches))
+        shares = [self.share(targets) for _, targets in pieces]
+        whole = sum(shares)
+        if isinstance(whole, Tensor):  # of images that all weigh nothing the loss is 0
+            whole = torch.where(whole > 0, whole, torch.inf)
         for i, (part, targets) in enumerate(pieces, start=1):
             last = i == len(pieces)
             self.replica.sync_gradients(last)
@@ -205,7 +211,7 @@ class Stepper:
                 targets = targets.to(main_scores(output).device)
                 loss = self.loss(output, targets)
                 if len(pieces) > 1:
-                    loss = loss * (len(targets) / images)
+                    loss = loss * (shares[i - 1] / whole)
                 acc.backward(loss)
             loss = loss.detach()
             total = loss if total is None else total + loss
