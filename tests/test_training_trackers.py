@@ -152,3 +152,10 @@ def test_one_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
         fit(trackers="csv")
     with pytest.raises(InputError, match="logging_dir: csv writes files; give a folder"):
         fit(trackers=("csv",))
+
+
+def test_a_folder_of_its_name_is_no_tracker(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "wandb").mkdir()
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    with pytest.raises(ConvzooError, match="trackers: wandb is not installed"):
+        training.fit(nn.Flatten(), [], trackers=("wandb",), logging_dir=tmp_path)

@@ -67,7 +67,9 @@ class Trackers:
                 raise InputError(
                     f"logging_dir: {name} writes files; give a folder, here or as checkpoint"
                 )
-            if name != "csv" and find_spec(name) is None:
+            found = name if name == "csv" else find_spec(name)
+            # A folder of that name, which some of them make where they run, is no package.
+            if getattr(found, "origin", found) is None:
                 raise MissingExtraError(
                     f"trackers: {name} is not installed: pip install 'convzoo[{name}]'"
                 )
