@@ -144,7 +144,7 @@ def test_what_a_network_keeps_besides_weights_counts_too(net: Small, tmp_path: P
         net.scales = scales
         check()
     before = len(list(tmp_path.glob("kept/*")))
-    net.options, net.labels, net.draws = {"x": 1}, ("a", "b", "c"), torch.Generator()
+    net.labels, net.draws = ("a", "b", "c"), torch.Generator()
     check()
     net.draws = torch.Generator()
     check()

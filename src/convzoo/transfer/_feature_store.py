@@ -28,7 +28,9 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from convzoo._checks import check_path
+from convzoo._classifier import Classifier
 from convzoo.errors import InputError, WeightsError
+from convzoo.transfer._find_heads import REMEMBERED
 
 _FORMAT: Final = "1"
 _MOST_ROWS: Final = 8192  # of one file: what a kill can lose
@@ -190,7 +192,9 @@ def _network_key(net: nn.Module, head: str, rest: str) -> str:
             kept = {
                 name: said(f"{type(module).__name__}.{name}", value)
                 for name, value in vars(module).items()
-                if name not in _OF_MODULES and name not in _NOT_OF_FEATURES
+                if name not in _OF_MODULES
+                and name not in _NOT_OF_FEATURES
+                and not (isinstance(module, Classifier) and name in _OF_CLASSIFIERS)
             }
             parts += [path, type(module).__qualname__, module.extra_repr()]
             parts.append(repr(sorted(kept.items())))
@@ -205,8 +209,9 @@ def _network_key(net: nn.Module, head: str, rest: str) -> str:
 
 
 _OF_MODULES = frozenset(vars(nn.Module()))
-# What is said elsewhere in the key, only of the head, or only in words.
-_NOT_OF_FEATURES = ("preset", "num_classes", "labels", "provenance", "options")
+# What is said elsewhere in the key, only of the head or of training, or only in words.
+_NOT_OF_FEATURES = ("preset", "num_classes", "labels", "train", REMEMBERED)
+_OF_CLASSIFIERS = ("options", "provenance")
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
 
 

@@ -19,7 +19,7 @@ _DECLARED = ("fc", "classifier", "head", "heads", "heads.head", "head.fc")
 
 # Set in the `__dict__` of a network that is not ours once its head was replaced, so that later
 # calls agree with `replace_head` on where the head is, even where it had to be told.
-_REMEMBERED = "_convzoo_head_paths"
+REMEMBERED = "_convzoo_head_paths"
 
 
 def unwrap(net: nn.Module) -> nn.Module:
@@ -85,7 +85,7 @@ def find_heads(net: nn.Module, head: str | Sequence[str] | None = None) -> tuple
         return paths
     if isinstance(net, Classifier):
         return tuple(net.head_paths())
-    remembered: tuple[str, ...] = net.__dict__.get(_REMEMBERED, ())
+    remembered: tuple[str, ...] = net.__dict__.get(REMEMBERED, ())
     if remembered and all(path in by_path for path in remembered):
         return remembered
     main = _timm_heads(net, by_path) or (_only_head(net, by_path),)
@@ -95,7 +95,7 @@ def find_heads(net: nn.Module, head: str | Sequence[str] | None = None) -> tuple
 def remember_heads(net: nn.Module, heads: tuple[str, ...]) -> None:
     """Let later searches find what this one found."""
     if not isinstance(net, Classifier):
-        net.__dict__[_REMEMBERED] = heads
+        net.__dict__[REMEMBERED] = heads
 
 
 def score_width(module: nn.Module | None) -> int | None:
