@@ -89,10 +89,11 @@ def evaluate(
     check_flags(cpu=cpu, progress=progress)
     batch_size = check_count("batch_size", batch_size)
     usual, classes = usual_transform(net, train=False), number_of_classes(net)
-    if labels is not None and len(labels) != (classes or len(labels)):
-        raise InputError(
-            f"labels: expected a name for each of {classes} classes, got {labels!r:.80}"
-        )
+    if labels is not None and (
+        not isinstance(labels, Sequence) or len(labels) != (classes or len(labels))
+    ):
+        of = "the" if classes is None else classes
+        raise InputError(f"labels: expected a name for each of {of} classes, got {labels!r:.80}")
     known = getattr(net, "labels", None)
     views = None if tta is None else _views(net, tta, transform)
     reader = Reader("data", views or transform, usual, classes, columns=columns, labels=known)

@@ -133,12 +133,11 @@ class CrossEntropy:
         return self.class_weights.to(targets.device)[targets].sum()
 
     def _mean(self, scores: Tensor, targets: Tensor) -> Tensor:
+        weights = self.class_weights
+        if weights is not None:
+            weights = weights.to(torch.promote_types(scores.dtype, weights.dtype))
         cross_entropy = functools.partial(
-            F.cross_entropy,
-            scores,
-            targets,
-            weight=self.class_weights,
-            label_smoothing=self.label_smoothing,
+            F.cross_entropy, scores, targets, weight=weights, label_smoothing=self.label_smoothing
         )
         share = self.share(targets)
         if isinstance(share, int):
