@@ -299,10 +299,11 @@ class Evaluation:
         classes, said = len(self.labels), self.images
         numbers = [place for row in self.counts for place, _ in row]
         if said is not None:
-            numbers += said.truth.unique().tolist() + said.prediction.unique().tolist()
             sizes = {name: tuple(getattr(said, name).shape) for name in _COLUMNS}
             if set(sizes.values()) != {(self.samples,)}:
                 raise InputError(f"images: expected {self.samples} of each, got {sizes}")
+            for column in (said.truth, said.prediction) if self.samples else ():
+                numbers += [int(column.min()), int(column.max())]
         if any(not 0 <= number < classes for number in numbers):
             raise InputError(f"counts, images: expected numbers of classes below {classes}")
 
