@@ -257,7 +257,8 @@ FUNCTIONS = {
     if inspect.isfunction(getattr(module, name)) and name not in {*MODELS, *NOT_CALLED}
 }
 BUILDERS = {info.with_aux or info.network: info for info in reversed(MODELS.values())}
-SLOW = ("evaluate", "fit")  # they train or score with every replacement
+# They are built, train or score with every replacement.
+SLOW = ("GoogLeNet", "evaluate", "fit", "linear_probe", "mc_dropout")
 
 
 @pytest.fixture(autouse=True)

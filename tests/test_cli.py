@@ -120,12 +120,12 @@ def test_every_command_prints_one_json_document(
     Image.new("L", (28, 28)).save(tmp_path / "a.png")
     weights = "cifar_resnet20.fashion_mnist"
     arguments = {
+        "finetune": quick(None, tmp_path / "out", "--no-baseline")[1:],
         "draw": ["lenet5", "--out", str(tmp_path / "net.svg")],
         "evaluate": [str(tmp_path / "out")],
-        "export": [weights, "--to", "pt2", "--out", str(tmp_path / "net.pt2")],
+        "export": [weights, "--to", "safetensors", "--out", str(tmp_path / "net.safetensors")],
         "fetch": [weights],
         "filters": [weights, "--out", str(tmp_path / "kernels.png")],
-        "finetune": quick(None, tmp_path / "out", "--no-baseline")[1:],
         "info": ["lenet5"],
         "look": [weights, str(tmp_path / "a.png"), "--out", str(tmp_path / "look.html")],
         "models": ["lenet5*"],
@@ -135,7 +135,7 @@ def test_every_command_prints_one_json_document(
     }
     assert set(arguments) == set(command.commands)
     found = {}
-    for name in ("finetune", *arguments):
+    for name in arguments:
         assert "--json" in [opt for param in command.commands[name].params for opt in param.opts]
         assert main([name, *arguments[name], "--json"]) == 0, name
         found[name] = json.loads(capsys.readouterr().out)

@@ -29,6 +29,8 @@ PAGES_OF_TOOLS = {
     "retrieval.md": "torchvision",
     "segmentation.md": "torchvision",
 }
+# What these show has tests of its own, and takes long.
+LONG_PAGES = {"aids.md", "data.md", "see.md", "transfer.md", *PAGES_OF_TOOLS}
 SHOWN = {
     name
     for page in (ROOT / "docs").rglob("*.md")
@@ -48,7 +50,7 @@ def _networks_of_pages_go_with_the_test() -> Iterator[None]:
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(p, id=p.name, marks=pytest.mark.long if p.name in PAGES_OF_TOOLS else ())
+        pytest.param(p, id=p.name, marks=pytest.mark.long if p.name in LONG_PAGES else ())
         for p in PAGES
     ],
 )

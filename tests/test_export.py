@@ -120,6 +120,7 @@ def test_onnx_of_any_batch_and_size(tmp_path):
     torch.testing.assert_close(torch.from_numpy(found), scores.softmax(1), atol=5e-3, rtol=0)
 
 
+@pytest.mark.long
 def test_openvino(tmp_path):
     openvino = pytest.importorskip("openvino")
     net = small()

@@ -95,7 +95,7 @@ def test_a_plateau_is_five_epochs_without_improvement(net) -> None:
                 o, [LambdaLR(o, lambda n: (n + 1) / 4), StepLR(o, 2)], milestones=[2]
             )
         },
-        {"schedule": "plateau"},
+        pytest.param({"schedule": "plateau"}, marks=pytest.mark.long),
         {"ema": 0.9},
         {"mixing": "both", "l2_sp": 0.1, "ema": 0.8, "unfreeze_every": 1, "flips": "alternating"}
         | {"resizing": True, "balanced": True, "class_weights": "auto", "layer_decay": 0.5},

@@ -173,7 +173,7 @@ def summed(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         (PAIRS, {"epochs": 0}, "epochs: expected an integer of at least 1, got 0"),
         (PAIRS, {"batch_size": True}, "batch_size"),
         (PAIRS, {"lr": -1.0}, "lr: expected a finite number of at least 0, got -1.0"),
-        (PAIRS, {"warmup": 1.0}, r"warmup: expected a share of the steps in \[0, 1\), got 1.0"),
+        (PAIRS, {"warmup": 1.0}, r"warmup: expected a probability in \[0, 1\), got 1.0"),
         (PAIRS, {"label_smoothing": 1.0}, "label_smoothing"),
         (PAIRS, {"mixed_precision": "bf8"}, "expected 'no', 'bf16', 'fp16' or 'auto', got 'bf8'"),
         (PAIRS, {"early_stopping": EarlyStopping(1)}, "early_stopping: needs a validation set"),

@@ -27,7 +27,7 @@ def _seed():
 
 
 @BOTH_WAYS
-@pytest.mark.parametrize("normalise", ["batch", "sample"])
+@pytest.mark.parametrize("normalise", ["batch", pytest.param("sample", marks=pytest.mark.long)])
 def test_gradcheck(per_channel, normalise):
     def fixed(x):
         g = torch.Generator().manual_seed(1)
@@ -54,7 +54,10 @@ def test_formats_are_kept_and_backward_meets_the_same_mask(x_format, grad_format
 @BOTH_WAYS
 @pytest.mark.parametrize("normalise", ["batch", "sample"])
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-@pytest.mark.parametrize("shape", [(2, 3, 9), (2, 3, 7, 6), (2, 3, 6, 5, 4)])
+@pytest.mark.parametrize(
+    "shape",
+    [(2, 3, 9), (2, 3, 7, 6), pytest.param((2, 3, 6, 5, 4), marks=pytest.mark.long)],
+)
 def test_any_permuted_layout_is_kept_by_output_and_gradient(shape, device, normalise, per_channel):
     axes = range(len(shape))
     for order in itertools.permutations(axes):

@@ -81,7 +81,14 @@ def test_what_has_no_name_cannot_be_saved(tmp_path: Path) -> None:
         convzoo.resnet18(norm_layer=Unfilled)
 
 
-@pytest.mark.parametrize("dilate", [(False, False, True), (False, True, True), (True, True, True)])
+@pytest.mark.parametrize(
+    "dilate",
+    [
+        pytest.param((False, False, True), marks=pytest.mark.long),
+        (False, True, True),
+        pytest.param((True, True, True), marks=pytest.mark.long),
+    ],
+)
 def test_dilation_is_torchvisions(dilate: tuple[bool, ...], share_weights) -> None:
     ours = convzoo.resnet50(num_classes=2, replace_stride_with_dilation=dilate).eval()
     theirs = torchvision.models.resnet50(num_classes=2, replace_stride_with_dilation=dilate).eval()

@@ -325,7 +325,9 @@ def test_over_what_a_map_is_normalised(norm, axes):
 def test_a_slope_sets_the_layer_and_its_start():
     net = cifar_cnn3(activation="leaky_relu", slope=0.5, init="kaiming", widths=[512, 8, 8])
     assert net.features.act1(torch.tensor(-2.0)) == -1
-    assert net.features.conv1.weight.std() == pytest.approx((2 / (1.25 * 75)) ** 0.5, rel=0.03)
+    assert net.features.conv1.weight.std().item() == pytest.approx(
+        (2 / (1.25 * 75)) ** 0.5, rel=0.03
+    )
 
 
 def test_convolutions_as_a_list_with_pooling_in_it():

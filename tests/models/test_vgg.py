@@ -57,7 +57,7 @@ def test_parameters_and_multiply_adds(name, params, in_convolutions, multiply_ad
             pytest.param(name, False, marks=pytest.mark.long)
             for name in ("vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg19_bn")
         ),
-        ("vgg16_bn", True),
+        pytest.param("vgg16_bn", True, marks=pytest.mark.long),
     ],
 )
 def test_logits_and_stages_are_torchvisions_and_timms(name, timms, share_weights, relative_error):
@@ -94,7 +94,9 @@ def as_timm(state):
     return renamed
 
 
-@pytest.mark.parametrize("name", ["vgg11", "vgg11_lrn", "vgg16_1x1"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("vgg11", marks=pytest.mark.long), "vgg11_lrn", "vgg16_1x1"]
+)
 def test_every_step(name, share_weights, relative_error):
     """Against the table of the paper, written out; a step left out would be noticed."""
     table = {

@@ -291,9 +291,9 @@ class Predictor:
             >>> Path("shop/notes.png").write_text("no image")
             8
             >>> for found in convzoo.Predictor("lenet5.fashion_mnist").folder("shop"):
-            ...     print(found.image.name, found.predictions[0].label if not found.error else "?")
-            dark.png Bag
-            notes.png ?
+            ...     print(found.image.name, len(found.predictions), found.error is None)
+            dark.png 5 True
+            notes.png 0 False
         """
         batch_size = self._at_once(batch_size)
         workers = usual_workers() if workers is None else check_count("workers", workers, least=0)

@@ -309,6 +309,7 @@ def fit(
 
     with ExitStack() as stack:
         acc = stack.enter_context(accelerator(cpu=cpu, mixed_precision=mixed_precision))
+        stack.callback(acc.free_memory)  # what refers to each other would stay for a while
         processes, rank = acc.num_processes, acc.process_index
         if processes > 1 and len(getattr(net, "hf_device_map", ())) > 1:
             raise InputError(

@@ -239,9 +239,9 @@ class _Items:
             item.inputs.append(prepared(self.reader))
         else:
             item.inputs.append(None)
-        augmented = self.augmented
+        if (augmented := self.augmented) is None:
+            return item
         for view in range(1, self.views):
-            assert augmented is not None
             # A view is the same whenever it is made, and whatever is read beside it.
             drawn = digest(content, f"{self.seed} {view} {augmented.usual!r}")
             own = augmented.given is not None
