@@ -1,7 +1,5 @@
 """Spark: a column of labels beside a column of images."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys
