@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,9 @@ from convzoo.inference._threads import in_threads, usual_workers
 from convzoo.inference._views import TTA, Views, mean_scores
 from convzoo.presets import Preset
 from convzoo.presets._files import read_image
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 if TYPE_CHECKING:
     import numpy as np
@@ -317,7 +320,7 @@ class Predictor:
             except InputError as error:
                 return path, f"{path}: {error}"
 
-        found = in_threads(prepare, enumerate(paths), workers=workers, ahead=2 * batch_size)
+        found = self._ahead(prepare, enumerate(paths), workers, batch_size)
         while chunk := list(islice(found, batch_size)):
             pixels = [x for _, x in chunk if isinstance(x, Tensor)]
             scored = chain.from_iterable(self._score(torch.stack(run)) for run in _runs(pixels))
@@ -332,6 +335,18 @@ class Predictor:
         batch_size = check_count("batch_size", batch_size)
         return batch_size if self._views is None else max(1, batch_size // len(self._views))
 
+    def _ahead(
+        self, work: Callable[[T], R], items: Iterable[T], workers: int, batch_size: int
+    ) -> Iterator[R]:
+        """Work in threads, but for the first batch of an engine.
+
+        It is set up on that, by traces that change torch's modules for all threads meanwhile.
+        """
+        items = iter(items)
+        if self._engine is not None and not self._runs:
+            yield from map(work, islice(items, batch_size))
+        yield from in_threads(work, items, workers=workers, ahead=2 * batch_size)
+
     def _batches(
         self,
         images: Iterable[Picture] | Tensor | str | os.PathLike[str],
@@ -344,11 +359,8 @@ class Predictor:
                 raise InputError(f"images: expected several images, got the single path {images!r}")
             images = image_files(images)
         many = len(images) >= _MANY if isinstance(images, Sized) else True
-        found = in_threads(
-            lambda image: prepare(image, many=many),
-            images,
-            workers=usual_workers(),
-            ahead=2 * batch_size,
+        found = self._ahead(
+            lambda image: prepare(image, many=many), images, usual_workers(), batch_size
         )
         while chunk := list(islice(found, batch_size)):
             yield from map(torch.stack, _runs(chunk))
