@@ -118,12 +118,13 @@ TWO_PIXELS = {
 
 
 @pytest.mark.parametrize(
-    "name", parameters(TWO_PIXELS, quick=["alexnet", "resnet18", "cifar_resnet20"])
+    "name", parameters(TWO_PIXELS, quick=["alexnet", "cifar_resnet20"])
 )
 def test_exports_with_dynamic_height_and_width(name: str) -> None:
     check_dynamic_size(build(name), TWO_PIXELS[name])
 
 
+@pytest.mark.long
 def test_the_fully_convolutional_vgg_exports_with_dynamic_height_and_width() -> None:
     net = to_fully_convolutional(build("vgg11", grid=2))
     assert net.min_size == 64

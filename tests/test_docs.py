@@ -30,7 +30,10 @@ PAGES_OF_TOOLS = {
     "segmentation.md": "torchvision",
 }
 # What these show has tests of its own, and takes long.
-LONG_PAGES = {"aids.md", "data.md", "see.md", "transfer.md", *PAGES_OF_TOOLS}
+LONG_PAGES = {
+    *("aids.md", "data.md", "export.md", "scale.md", "see.md", "training.md", "transfer.md"),
+    *PAGES_OF_TOOLS,
+}
 SHOWN = {
     name
     for page in (ROOT / "docs").rglob("*.md")

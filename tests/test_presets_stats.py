@@ -157,6 +157,7 @@ def test_what_cannot_be_counted_gets_a_readable_error(dataset, options, message)
 
 
 @pytest.mark.skipif(not FASHION.exists(), reason="Debian's dataset-fashion-mnist is not installed")
+@pytest.mark.long
 def test_fashion_mnist_has_the_numbers_of_its_preset():
     raw = bytearray(gzip.decompress(FASHION.read_bytes()))
     images = torch.frombuffer(raw, dtype=torch.uint8, offset=16).view(-1, 1, 28, 28)

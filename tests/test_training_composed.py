@@ -85,18 +85,22 @@ def test_a_plateau_is_five_epochs_without_improvement(net) -> None:
     assert seen == pytest.approx([1.0, 1.0, 0.1])
 
 
+def long(options: dict[str, object]) -> object:
+    return pytest.param(options, marks=pytest.mark.long)
+
+
 @pytest.mark.parametrize(
     "options",
     [
-        {"schedule": "cosine", "warmup": 0.2},
-        {"schedule": lambda optimizer: StepLR(optimizer, 2)},
+        long({"schedule": "cosine", "warmup": 0.2}),
+        long({"schedule": lambda optimizer: StepLR(optimizer, 2)}),
         {
             "schedule": lambda o: SequentialLR(
                 o, [LambdaLR(o, lambda n: (n + 1) / 4), StepLR(o, 2)], milestones=[2]
             )
         },
-        pytest.param({"schedule": "plateau"}, marks=pytest.mark.long),
-        {"ema": 0.9},
+        long({"schedule": "plateau"}),
+        long({"ema": 0.9}),
         {"mixing": "both", "l2_sp": 0.1, "ema": 0.8, "unfreeze_every": 1, "flips": "alternating"}
         | {"resizing": True, "balanced": True, "class_weights": "auto", "layer_decay": 0.5},
     ],

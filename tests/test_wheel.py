@@ -81,6 +81,7 @@ print(torch.allclose(again(x), net(x), rtol=1e-4, atol=1e-5))
     assert run(bare_python, code, tmp_path).splitlines() == ["1 10 3", "(1, 10)", "True"]
 
 
+@pytest.mark.long  # the rest of the wheel is looked at all the same
 def test_the_command_answers(bare_python: Path, tmp_path: Path) -> None:
     code = (
         "import sys; sys.argv = ['convzoo', 'models', 'wide*']; import convzoo.cli as c; c.main()"

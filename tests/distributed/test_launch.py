@@ -105,6 +105,7 @@ def test_weights_are_downloaded_once(
     assert hub.count("GET", "config.json") == 0  # the weights file says all
 
 
+@pytest.mark.long  # the distributed trainings of `test_fit` are the quick ones
 def test_an_error_ends_the_job(tmp_path: Path) -> None:
     ended = launch(TORCHRUN, "finetune", tmp_path / "nowhere", "--out", tmp_path / "out")
     assert ended.returncode != 0

@@ -33,7 +33,9 @@ def conv(**options):
 
 
 KINDS = pytest.mark.parametrize("make", [linear, conv])
-PS = pytest.mark.parametrize("p", [0.5, 0.25, 0.3, 0.9, 0.002, 1 / 16])
+PS = pytest.mark.parametrize(
+    "p", [0.5, 0.3, *(pytest.param(p, marks=pytest.mark.long) for p in (0.25, 0.9, 0.002, 1 / 16))]
+)
 
 
 def assert_moments(outputs, mean, variance):

@@ -74,6 +74,7 @@ def test_torch_export_keeps_the_numbers():
     torch.testing.assert_close(torch.export.export(layer, (x,)).module()(x), layer(x))
 
 
+@pytest.mark.long  # AlexNet goes through ONNX in test_contract_compiled
 @pytest.mark.filterwarnings("ignore")  # the exporter's own deprecations are not ours
 def test_onnx_keeps_the_numbers():
     ort = pytest.importorskip("onnxruntime")

@@ -214,6 +214,7 @@ def test_logits_and_stages_are_torchvisions(share_weights, relative_error):
         assert relative_error(ours(x), expected) < 1e-4
 
 
+@pytest.mark.long  # the contract compiles and exports it
 def test_2012_copies_compiles_and_exports(paper):
     net = copy.deepcopy(paper).eval()
     x = torch.randn(2, 3, 64, 64)

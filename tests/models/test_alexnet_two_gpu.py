@@ -30,7 +30,9 @@ def same_state(a, b):
 def single():
     """alexnet_2012 in float64, with weights that keep signals at their size."""
     torch.manual_seed(0)
-    net = alexnet_2012(num_classes=10, dropout=0.0).double()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("convzoo.models.alexnets._HIDDEN", 64)  # quick, and all of its parts
+        net = alexnet_2012(num_classes=10, dropout=0.0).double()
     with torch.no_grad():
         for parameter in net.parameters():
             if parameter.ndim > 1:  # uniform of variance 2 / fan-in
@@ -43,7 +45,9 @@ def single():
 
 @pytest.fixture(scope="module")
 def two(single):
-    return AlexNetTwoGPU(single, ("cpu", "cpu"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("convzoo.models.alexnets._HIDDEN", 64)
+        return AlexNetTwoGPU(single, ("cpu", "cpu"))
 
 
 def worst(ours, theirs):
@@ -96,6 +100,7 @@ def test_on_one_gpu_the_second_stream_waits_for_a_step_on_the_weights():
         assert not net(x).any()
 
 
+@pytest.mark.usefixtures("narrow_alexnets")
 def test_split_and_merge_lose_nothing(single, two, tmp_path):
     state = single.state_dict()
     halves = split(single)
@@ -107,7 +112,7 @@ def test_split_and_merge_lose_nothing(single, two, tmp_path):
     )
     # The first half of the filters is the first tower's, of fc8 the first half of the inputs.
     assert torch.equal(halves["towers.1.conv3.weight"], state["conv3.weight"][192:])
-    assert torch.equal(halves["towers.0.fc8.weight"], state["fc8.weight"][:, :2048])
+    assert torch.equal(halves["towers.0.fc8.weight"], state["fc8.weight"][:, :32])
 
     save_file(two.state_dict(), tmp_path / "two.safetensors")  # a saved split model ...
     net = alexnet_2012(num_classes=10, device="meta")
@@ -119,6 +124,7 @@ def test_split_and_merge_lose_nothing(single, two, tmp_path):
     assert same_state(other.state_dict(), two.state_dict())
 
 
+@pytest.mark.usefixtures("narrow_alexnets")
 def test_saved_as_the_single_network_and_loaded_split(tmp_path):
     net = alexnet_two_gpu(("cpu", "cpu"), num_classes=3, dropout=0.25)
     convzoo.save(net.single(), tmp_path / "kept")

@@ -329,6 +329,7 @@ def test_the_signal_of_the_untrained_paper_network_reaches_the_head() -> None:
     assert features.std(0).mean() > 1e-4  # images still differ after 22 layers
 
 
+@pytest.mark.long  # the contract compiles and exports the smaller ones
 def test_the_paper_network_copies_casts_compiles_and_exports() -> None:
     torch.manual_seed(0)
     net = googlenet_2014(stem="small", num_classes=4).eval()

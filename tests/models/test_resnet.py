@@ -100,15 +100,21 @@ def measure(name: str, **options: object) -> tuple[int, int]:
     return table.parameters, table.multiply_adds
 
 
-@pytest.mark.parametrize("name", COUNTS)
+# The counts of the deepest stand in their docstrings, and are held there.
+@pytest.mark.parametrize(
+    "name", parameters(COUNTS, quick={*COUNTS} - {"cifar_resnet1202", "cifar_preact1001"})
+)
 def test_counts_of_the_papers(name: str) -> None:
     parameters, multiply_adds = measure(name)
     assert parameters == COUNTS[name][0]
     assert COUNTS[name][1] in (None, multiply_adds)
 
 
-@pytest.mark.parametrize(("name", "option"), SHORTCUTS)
-def test_counts_of_the_other_shortcuts(name: str, option: str) -> None:
+@pytest.mark.parametrize(
+    "case", parameters(SHORTCUTS, quick={*SHORTCUTS} - {("cifar_resnet1202", "B")})
+)
+def test_counts_of_the_other_shortcuts(case: tuple[str, str]) -> None:
+    name, option = case
     parameters, multiply_adds = measure(name, shortcut=option)
     expected = SHORTCUTS[name, option]
     assert parameters == expected[0]
@@ -200,7 +206,7 @@ def test_keys_and_shapes_are_torchvisions(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", parameters(TORCHVISION, quick=["resnet18", "resnet50", "resnext50_32x4d"])
+    "name", parameters(TORCHVISION, quick=["resnet18", "resnext50_32x4d"])
 )
 def test_stages_and_logits_equal_torchvisions_and_timms(
     name: str, share_weights, relative_error

@@ -95,7 +95,8 @@ def as_timm(state):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param("vgg11", marks=pytest.mark.long), "vgg11_lrn", "vgg16_1x1"]
+    "name",
+    [*(pytest.param(name, marks=pytest.mark.long) for name in ("vgg11", "vgg16_1x1")), "vgg11_lrn"],
 )
 def test_every_step(name, share_weights, relative_error):
     """Against the table of the paper, written out; a step left out would be noticed."""

@@ -65,7 +65,11 @@ def test_the_numbers_are_the_networks(net: convzoo.ResNet, tmp_path: Path) -> No
     assert data["stages"][3]["field"] == {"size": [37, 37], "stride": [2, 2], "start": [-18, -18]}
 
 
-@pytest.mark.parametrize("name", ["cifar_resnet20", "lenet5", "alexnet_2012", "resnext50_32x4d"])
+@pytest.mark.parametrize(
+    "name",
+    ["lenet5", "alexnet_2012"]
+    + [pytest.param(name, marks=pytest.mark.long) for name in ("cifar_resnet20", "resnext50_32x4d")],
+)
 def test_the_sums_are_the_convolutions(name: str, tmp_path: Path) -> None:
     side = 28 if name == "lenet5" else 96
     net = convzoo.create_model(name, in_channels=2).eval()
