@@ -117,9 +117,7 @@ TWO_PIXELS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", parameters(TWO_PIXELS, quick=["alexnet", "cifar_resnet20"])
-)
+@pytest.mark.parametrize("name", parameters(TWO_PIXELS, quick=["alexnet", "cifar_resnet20"]))
 def test_exports_with_dynamic_height_and_width(name: str) -> None:
     check_dynamic_size(build(name), TWO_PIXELS[name])
 

@@ -27,8 +27,10 @@ from contract_nets import (
 )
 from convzoo.errors import InputError, UnknownNameError
 
+SMALL = ("cifar_resnet20", "googlenet", "lenet5", "lenet5_1998", "linear_classifier", "vgg11")
 
-@pytest.mark.parametrize("name", parameters(EVERY, quick=CLASSES))
+
+@pytest.mark.parametrize("name", parameters(EVERY, quick=[*SMALL, "cifar_plain20", "mlp"]))
 def test_without_classes_the_features_come_out(name: str) -> None:
     net, whole = build_meta(name, num_classes=0).eval(), build_meta(name).eval()
     x = images(whole)
@@ -44,9 +46,6 @@ def test_without_classes_the_features_come_out(name: str) -> None:
         whole.reset_head(3)
         assert (whole.num_classes, whole.eval()(x).shape) == (3, (2, 3))
     assert convzoo.summary(net).parameters == sum(p.numel() for p in net.parameters())
-
-
-SMALL = ("cifar_resnet20", "googlenet", "lenet5", "lenet5_1998", "linear_classifier", "vgg11")
 
 
 @pytest.mark.parametrize("name", parameters(CLASSES, quick=SMALL))

@@ -115,8 +115,8 @@ class Fake:
     [
         ("tensorboard", "TensorBoardTracker"),
         ("trackio", "TrackioTracker"),
-        ("wandb", "WandBTracker"),
-        ("mlflow", "MLflowTracker"),
+        pytest.param("wandb", "WandBTracker", marks=pytest.mark.long),
+        pytest.param("mlflow", "MLflowTracker", marks=pytest.mark.long),
     ],
 )
 def test_accelerates_trackers_are_started_fed_and_finished(

@@ -43,6 +43,7 @@ TIMM = {
     "deit_tiny_distilled_patch16_224": ("head", "head_dist"),
     "resnetv2_50": ("head.fc",),  # a 1 x 1 convolution
 }
+GROUPED = ("vgg11", "googlenet", "mobilenet_v3_small", "vit_tiny_patch16_224", "convnext_atto")
 EVERY = [("torchvision", name) for name in TORCHVISION] + [("timm", name) for name in TIMM]
 
 
@@ -88,7 +89,11 @@ def test_every_head_is_found_and_replaced(library: str, name: str) -> None:
     assert awake <= {"", *heads, *(head.rpartition(".")[0] for head in heads)}
 
 
-@pytest.mark.parametrize(("library", "name"), EVERY)
+# Groups go by the same order of modules everywhere: one of each sort is enough.
+@pytest.mark.parametrize(
+    ("library", "name"),
+    [pytest.param(*case, marks=() if case[1] in GROUPED else pytest.mark.long) for case in EVERY],
+)
 def test_parameter_groups_hold_each_parameter_once(library: str, name: str) -> None:
     net = build(library, name)
     groups = param_groups(net, 1.0, head_lr=5.0, layer_decay=0.5, weight_decay=0.1)

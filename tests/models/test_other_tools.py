@@ -10,10 +10,11 @@ from torch.ao.quantization import get_default_qconfig_mapping, quantize_fx
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 import convzoo
+from contract_nets import SHALLOW, parameters
 
 SHARED = [name for name in convzoo.list_models() if hasattr(torchvision.models, name)]
 PLAIN = {"googlenet": {"aux_logits": False}, "inception_v3": {"aux_logits": False}}
-QUICK = ("resnet18", "resnet50", "resnext50_32x4d", "googlenet", "vgg11_bn")
+QUICK = ("resnet18", "resnext50_32x4d", "googlenet", "vgg11_bn")
 
 
 def pair(name: str, device: str = "meta") -> tuple[convzoo.Classifier, nn.Module]:
@@ -23,15 +24,13 @@ def pair(name: str, device: str = "meta") -> tuple[convzoo.Classifier, nn.Module
         return convzoo.create_model(name).eval(), theirs.eval()
 
 
-@pytest.mark.parametrize("name", SHARED)
+@pytest.mark.parametrize("name", parameters(SHARED, quick=SHALLOW))
 def test_children_are_torchvisions(name: str) -> None:
     ours, theirs = pair(name)
     assert [n for n, _ in ours.named_children()] == [n for n, _ in theirs.named_children()]
 
 
-@pytest.mark.parametrize(
-    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in SHARED]
-)
+@pytest.mark.parametrize("name", parameters(SHARED, quick=QUICK))
 def test_cut_before_the_head_gives_torchvisions_maps(name: str, share_weights) -> None:
     ours, theirs = pair(name)
     share_weights(ours, theirs)
@@ -50,9 +49,11 @@ def test_cut_before_the_head_gives_torchvisions_maps(name: str, share_weights) -
     ("name", "options"),
     [
         ("resnet18", {"drop_block": 0.1, "drop_path": 0.1}),
-        ("preact_resnet50", {"stem": "small", "drop_block": 0.1}),
+        pytest.param(
+            *("preact_resnet50", {"stem": "small", "drop_block": 0.1}), marks=pytest.mark.long
+        ),
         ("googlenet", {"aux_heads": True, "stem": "small"}),
-        ("googlenet_2014", {"stem": "small"}),
+        pytest.param("googlenet_2014", {"stem": "small"}, marks=pytest.mark.long),
         ("inception_v3", {"aux_heads": True}),
         ("alexnet_2012", {}),
         ("lenet5_1998", {}),

@@ -74,7 +74,11 @@ def test_stochastic_depth_is_torchvisions_to_the_bit() -> None:
     assert 0 < kept.any(1).sum() < 64
 
 
-@pytest.mark.parametrize("name", ["cifar_resnet20", "cifar_preact110", "resnet50"])
+@pytest.mark.parametrize(
+    "name",
+    ["cifar_resnet20"]
+    + [pytest.param(name, marks=pytest.mark.long) for name in ("cifar_preact110", "resnet50")],
+)
 @pytest.mark.parametrize(
     "options",
     [{"drop_block": DropBlockConfig(0.3, 3)}, {"drop_path": 0.5}, {"dropout": 0.5}],

@@ -29,7 +29,7 @@ NORMS = [
 ]
 
 
-@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("named", [True, pytest.param(False, marks=pytest.mark.long)])
 @pytest.mark.parametrize(("name", "layer"), NORMS, ids=[name for name, _ in NORMS])
 def test_normalisation_is_torchvisions(name, layer, named, tmp_path: Path) -> None:
     ours = models.resnet18(num_classes=3, norm_layer=name if named else layer)

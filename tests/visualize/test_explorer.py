@@ -68,7 +68,9 @@ def test_the_numbers_are_the_networks(net: convzoo.ResNet, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "name",
     ["lenet5", "alexnet_2012"]
-    + [pytest.param(name, marks=pytest.mark.long) for name in ("cifar_resnet20", "resnext50_32x4d")],
+    + [
+        pytest.param(name, marks=pytest.mark.long) for name in ("cifar_resnet20", "resnext50_32x4d")
+    ],
 )
 def test_the_sums_are_the_convolutions(name: str, tmp_path: Path) -> None:
     side = 28 if name == "lenet5" else 96
