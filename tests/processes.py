@@ -12,28 +12,26 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
-
-# Asks for the signal, then becomes the command: `preexec_fn` would do so without another process,
-# but forks the tests' own, whose libraries (pyarrow's, OpenVINO's) have threads and crashed by it.
-_LAUNCH = """
-import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, 15)
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
 
 
 def end_with_parent(number: int = signal.SIGTERM) -> None:
     """In a new process: be sent this signal when the parent dies, by SIGKILL too (on Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, number)
 
 
 @contextmanager
 def started(command: Sequence[str | Path], **options: Any) -> Iterator[subprocess.Popen[str]]:
     """A process that is gone, with all that it started, once the block is left."""
-    launch = [sys.executable, "-I", "-S", "-c", _LAUNCH] if sys.platform == "linux" else []
-    process = subprocess.Popen([*launch, *command], text=True, start_new_session=True, **options)
+    process = subprocess.Popen(
+        command,
+        text=True,
+        start_new_session=True,
+        preexec_fn=None if _LIBC is None else end_with_parent,
+        **options,
+    )
     try:
         yield process
     finally:

@@ -6,6 +6,8 @@ import copy
 import importlib.util
 import json
 import pickle
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from convzoo.inference import _accelerate
 from convzoo.inference._engines import _available, _processor, _race
 from convzoo.inference._engines._folded import folded
 from convzoo.inference._engines._job import Run, Setting
+from processes import run
 
 INSTALLED = {
     name: all(importlib.util.find_spec(need) for need in needs)
@@ -432,3 +435,28 @@ def test_int8_keeps_the_accuracy_of_trained_weights(targets: bool) -> None:
     for wrong, message in (([], "got none"), ([x[:2, :, :20]], "as the example"), (3, "batches")):
         with pytest.raises(InputError, match=message):
             convzoo.accelerate(net, x[:8], precision="int8", calibration=wrong)
+
+
+@needs("openvino")
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signals")
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("int8", marks=pytest.mark.long)])
+def test_python_still_hears_signals_when_engines_have_gone(precision: str) -> None:
+    script = f"""
+import gc, os, signal, torch, convzoo
+x, heard = torch.rand(8, 1, 28, 28), []
+more = {{"calibration": [x], "max_drop": 1}} if "{precision}" == "int8" else {{}}
+make = lambda: convzoo.accelerate(
+    convzoo.lenet5(), x, engine="openvino", precision="{precision}", **more
+)
+first, second = make(), make()
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
+os.kill(os.getpid(), signal.SIGUSR1)
+assert heard
+"""
+    # faulthandler has a stack of its own for signals, as pytest and many services have it.
+    done = run([sys.executable, "-X", "faulthandler", "-c", script])
+    assert done.returncode == 0, done.stderr

@@ -33,9 +33,7 @@ run([sys.executable, "-c", CHILD, sys.argv[1]])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell of a parent's death")
-@pytest.mark.parametrize(
-    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGKILL]
-)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_of_tests_that_are_stopped(tmp_path: Path, number: int) -> None:
     here = str(Path(__file__).parent)
     with started(

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from convzoo.errors import MissingExtraError
+from convzoo.inference._engines._openvino import core
 
 ExportFormat = Literal["onnx", "openvino", "pt2", "safetensors"]
 """`"onnx"` for onnxruntime and many others, `"openvino"` for Intel's (`.xml`, with its `.bin`),
@@ -85,11 +86,11 @@ def write_openvino(traced: Traced, path: Path) -> None:
 
 def run_openvino(path: Path) -> Callable[[Tensor], Tensor]:
     """The file on the CPU, in float32 even where the processor has less."""
-    import openvino
-
-    core = openvino.Core()
-    core.set_property({"ENABLE_MMAP": False})  # an open file could not be put in place on Windows
-    model = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    plugins = core()
+    plugins.set_property({"ENABLE_MMAP": False})  # an open file could not be replaced on Windows
+    model = plugins.compile_model(
+        plugins.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
     return lambda x: torch.from_numpy(model(x.numpy())[0].copy())
 
 

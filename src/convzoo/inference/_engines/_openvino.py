@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -29,11 +30,22 @@ def settings(job: Job, change: Callable[[Any], Any] = lambda model: model) -> li
     return [Setting("openvino", "", lambda: by_size("openvino", build))]
 
 
-def has_bf16() -> bool:
-    """Whether the processor has instructions for bfloat16."""
+@functools.cache
+def core() -> Any:
+    """OpenVINO's plugins, an `openvino.Core`: one as long as the process lives.
+
+    Each brings the main thread a stack for signal handlers, and puts the one before back as it
+    goes. If two go in the order in which they came, a stack that is gone is put back, and the next
+    signal that Python handles (a DataLoader's worker ends) kills the process without a word.
+    """
     import openvino
 
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return openvino.Core()
+
+
+def has_bf16() -> bool:
+    """Whether the processor has instructions for bfloat16."""
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def converted(job: Job, x: Tensor) -> Any:
@@ -70,7 +82,7 @@ def compiled(model: Any, job: Job) -> Run:
         "INFERENCE_NUM_THREADS": job.threads,
         "PERFORMANCE_HINT": "LATENCY",
     }
-    request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
+    request = core().compile_model(model, "CPU", options).create_infer_request()
     one_at_a_time = threading.Lock()
 
     def run(x: Tensor) -> Tensor:

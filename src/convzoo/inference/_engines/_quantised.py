@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from convzoo._checks import check_tensor
 from convzoo.errors import InputError
 from convzoo.inference._engines._exported import quietly
+from convzoo.inference._engines._openvino import core
 from convzoo.inference._engines._processor import adds_int8_exactly
 
 _EXACT: Final = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -131,9 +132,9 @@ def quantised(model: Any, calibration: Calibration, max_drop: float) -> Quantise
     """
     with quietly():
         import nncf
-        import openvino
         from nncf.quantization.advanced_parameters import OverflowFix
 
+    core()  # before NNCF makes those of its own
     inputs = nncf.Dataset([x.numpy() for x in calibration.images])
     labelled = nncf.Dataset(list(zip(calibration.images, calibration.labels, strict=True)))
     fix = OverflowFix.DISABLE if adds_int8_exactly() else OverflowFix.ENABLE
@@ -148,7 +149,7 @@ def quantised(model: Any, calibration: Calibration, max_drop: float) -> Quantise
             subset_size=len(calibration.images),
             advanced_quantization_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
         )
-        after, _ = _top1(openvino.Core().compile_model(made, "CPU", _EXACT), labelled.get_data())
+        after, _ = _top1(core().compile_model(made, "CPU", _EXACT), labelled.get_data())
     return Quantised(made, after, tuple(_left_out(made)))
 
 
