@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jupytext
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import nbformat
 import torch
 from matplotlib.figure import Figure
@@ -74,7 +74,7 @@ def read(name: str) -> nbformat.NotebookNode:
 
 def run(name: str, data: str) -> tuple[list[Shown], dict[str, bytes], float]:
     """Run a lesson: what each code cell shows, the pictures by file name, and the seconds."""
-    mpl.use("agg")
+    plt.switch_backend("agg")
     sys.argv = [f"{name}.py", "--data", data]
     # Each lesson is a program of its own, under the name that programs have.
     scope: dict[str, Any] = {"__name__": "__main__"}
@@ -97,6 +97,12 @@ def run(name: str, data: str) -> tuple[list[Shown], dict[str, bytes], float]:
         if (value is None) == bool(_ALT.match(cell.source)):
             raise LessonError(
                 f"{where}: '# picture: ...' says above a picture, and only there, what it shows"
+            )
+        if plt.get_fignums():
+            plt.close("all")
+            raise LessonError(
+                f"{where}: pyplot's figures show twice in a notebook; take "
+                "matplotlib.figure.Figure(figsize=..., layout='constrained')"
             )
         picture = None
         if value is not None:
@@ -186,7 +192,11 @@ def stale(name: str) -> list[str]:
 
 def notebook(name: str) -> str:
     """A lesson's notebook as its file has it."""
-    return nbformat.writes(read(name)) + "\n"
+    book = read(name)
+    first = next(cell for cell in book.cells if cell.cell_type == "code")
+    # Else Jupyter shows figures that are not pyplot's, such as convzoo's, as text.
+    first.source = "%matplotlib inline\n" + first.source
+    return nbformat.writes(book) + "\n"
 
 
 def write(name: str, data: str) -> None:

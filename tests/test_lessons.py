@@ -39,10 +39,10 @@ print("a line")
 
 # %%
 # picture: A rising line
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
-figure, axes = plt.subplots()
-axes.plot([1, 2])
+figure = Figure(layout="constrained")
+figure.subplots().plot([1, 2])
 figure
 """
 
@@ -115,6 +115,7 @@ def test_a_changed_script_makes_its_page_stale(place: Path) -> None:
         ("# picture: A rising line\n", "", "what it shows"),
         ('print("a line")', '# picture: Nothing\nprint("a line")', "what it shows"),
         ('print("a line")', '"a line"', "print it"),
+        ('print("a line")', "import matplotlib.pyplot as plt\nprint(plt.figure())", "twice"),
     ],
 )
 def test_a_cell_without_its_form_writes_nothing(
