@@ -1,12 +1,14 @@
 """Run the lessons, and write a page, its pictures and a notebook of each.
 
-    OMP_NUM_THREADS=1 python docs/write_lessons.py [NAME ...] [--data fashion_mnist] [--check]
+    OMP_NUM_THREADS=1 python docs/write_lessons.py [NAME ...] [--data fashion_mnist]
+    python docs/write_lessons.py [NAME ...] --prose | --check
 
 A lesson is a script in jupytext's percent format, docs/lessons/NAME.py, and nothing else is edited.
 Its cells are run one after the other. The page shows what a cell prints and the matplotlib Figure
 that its last expression is; the first line of such a cell says for those who cannot see it what
-there is to see: `# picture: A digit under eight kernels`. `--check` runs nothing and says what no
-longer fits the scripts. Needs the `dev` extra.
+there is to see: `# picture: A digit under eight kernels`. `--prose` runs nothing and writes the
+words anew, where the code is still that of the page; `--check` runs nothing and says what no longer
+fits the scripts. Needs the `dev` extra.
 """
 
 from __future__ import annotations
@@ -38,6 +40,13 @@ _ALT = re.compile(r"# picture: (\S.*)\n")
 # What a run adds to a page, with the blank line after it.
 _OUTPUT = re.compile(
     r"^(?:```output\n[\s\S]*?^```|!\[.*\]\(\.\./images/lessons/.*\))\n\n", re.MULTILINE
+)
+# A page's code cell, what it printed, its picture.
+_CELL = re.compile(
+    r"^```python\n([\s\S]*?)^```\n\n"
+    r"(?:```output\n([\s\S]*?)^```\n\n)?"
+    r"(?:!\[.*\]\(\.\./images/lessons/(.*)\)\n\n)?",
+    re.MULTILINE,
 )
 _FOOTER = "---\n\nRun with"
 
@@ -137,7 +146,7 @@ def page(name: str, shown: list[Shown] | None = None) -> str:
             parts.append(cell.source)
             continue
         alt = _ALT.match(cell.source)
-        parts.append(f"```python\n{cell.source[alt.end() if alt else 0 :].strip()}\n```")
+        parts.append(f"```python\n{code(cell)}```")
         result = next(results, Shown())
         if result.printed.strip():
             parts.append(f"```output\n{result.printed.rstrip()}\n```")
@@ -149,6 +158,12 @@ def page(name: str, shown: list[Shown] | None = None) -> str:
         f"[notebook]({name}.ipynb){{ download }} or a [script]({name}.py){{ download }}."
     )
     return "\n\n".join([title, head, rest.strip(), *parts[1:]]) + "\n\n"
+
+
+def code(cell: nbformat.NotebookNode) -> str:
+    """A cell's code as the page has it."""
+    alt = _ALT.match(cell.source)
+    return f"{cell.source[alt.end() if alt else 0 :].strip()}\n"
 
 
 def footer(name: str, data: str, seconds: float) -> str:
@@ -212,11 +227,25 @@ def write(name: str, data: str) -> None:
     (LESSONS / f"{name}.md").write_text(text, "utf-8")
 
 
+def rewrite(name: str) -> None:
+    """Write a lesson's words anew and keep what its code gave."""
+    body, _, end = (LESSONS / f"{name}.md").read_text("utf-8").partition(_FOOTER)
+    cells = _CELL.findall(body)
+    if [cell[0] for cell in cells] != [
+        code(cell) for cell in read(name).cells if cell.cell_type == "code"
+    ]:
+        raise LessonError(f"{name}.py: its code is not that of the page; run it without --prose")
+    shown = [Shown(printed, picture or None) for _, printed, picture in cells]
+    (LESSONS / f"{name}.ipynb").write_text(notebook(name), "utf-8")
+    (LESSONS / f"{name}.md").write_text(page(name, shown) + _FOOTER + end, "utf-8")
+
+
 def main() -> None:
     """Write lessons, or check them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="lessons; none are all")
     parser.add_argument("--data", default="fashion_mnist")
+    parser.add_argument("--prose", action="store_true", help="run nothing, write the words anew")
     parser.add_argument("--check", action="store_true", help="run nothing, say what is stale")
     arguments = parser.parse_args()
     unknown = sorted({*arguments.names} - {*names()})
@@ -226,7 +255,10 @@ def main() -> None:
     if arguments.check:
         sys.exit("\n".join(line for name in chosen for line in stale(name)) or 0)
     for name in chosen:
-        write(name, arguments.data)
+        if arguments.prose:
+            rewrite(name)
+        else:
+            write(name, arguments.data)
         print(f"{name}: written")  # noqa: T201
 
 

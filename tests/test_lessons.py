@@ -104,7 +104,14 @@ def test_a_changed_script_makes_its_page_stale(place: Path) -> None:
     assert "# picture" not in text
     (place / "one.py").write_text(SHORT.replace("a line", "another"), "utf-8")
     assert [line.partition(":")[0] for line in WRITE.stale("one")] == ["one.md", "one.ipynb"]
-    (place / "one.py").write_text(SHORT, "utf-8")
+    with pytest.raises(WRITE.LessonError, match="not that of the page"):
+        WRITE.rewrite("one")
+    (place / "one.py").write_text(SHORT.replace("A question?", "Another?"), "utf-8")
+    assert WRITE.stale("one")
+    WRITE.rewrite("one")
+    assert WRITE.stale("one") == []
+    assert (place / "one.md").read_text("utf-8") == text.replace("A question?", "Another?")
+    WRITE.write("one", "digits")
     (place / "pictures" / "one_1.png").rename(place / "pictures" / "one_2.png")
     assert [line.partition(":")[0] for line in WRITE.stale("one")] == ["one_1.png", "one_2.png"]
 
