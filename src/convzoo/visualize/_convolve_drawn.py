@@ -58,9 +58,9 @@ def draw_steps(sliding: Sliding, step: int | None = None, *, path: Path = None) 
     parts = _parts(sliding)
     widths = [part.shape[1] for part in parts]
     tall = max(part.shape[0] for part in parts)
-    figure = new_figure(
-        max(0.42 * (sum(widths) + len(widths)), 4.5), len(steps) * (0.42 * tall + 0.75) + 0.35
-    )
+    high = len(steps) * (0.42 * tall + 0.75) + 0.55
+    figure = new_figure(max(0.42 * (sum(widths) + len(widths)), 4.5), high)
+    figure.supxlabel(" ", fontsize=8)  # room for the last sum, which takes no part in the layout
     grid = figure.subplots(len(steps), len(parts), squeeze=False, width_ratios=widths)
     for row, index in zip(grid, steps, strict=True):
         _draw_step(row, sliding, index)
