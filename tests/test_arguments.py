@@ -69,6 +69,11 @@ CALLS: dict[str, Callable[[], dict[str, object]]] = {
     "datasets.load": lambda: {"name": "digits"},
     "digits": dict,
     "evaluate": lambda: {"net": tiny(), "data": pairs(), "cpu": True},
+    "evaluate_regression": lambda: {
+        "net": tiny(),
+        "data": [(torch.rand(1, 28, 28), (0.0, 1.0, 2.0))],
+        "cpu": True,
+    },
     "folds": lambda: {"data": labelled(), "k": 2},
     "fetch": lambda: {"names": "lenet5.fashion_mnist"},
     "find_head_lr": lambda: {
@@ -258,7 +263,7 @@ FUNCTIONS = {
 }
 BUILDERS = {info.with_aux or info.network: info for info in reversed(MODELS.values())}
 # They are built, train or score with every replacement.
-SLOW = ("GoogLeNet", "evaluate", "fit", "linear_probe", "mc_dropout")
+SLOW = ("GoogLeNet", "evaluate", "evaluate_regression", "fit", "linear_probe", "mc_dropout")
 
 
 @pytest.fixture(autouse=True)

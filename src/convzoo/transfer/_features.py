@@ -120,7 +120,7 @@ def cached_features(
     seed = check_count("seed", seed, least=-(2**63), most=2**63 - 1)
     check_choice("precision", precision, get_args(FeaturePrecision))
     reader = Reader(
-        "data", None, usual_transform(core, train=False), any_target=True, columns=columns
+        "data", None, usual_transform(core, train=False), targets="any", columns=columns
     )
     augmented = None
     if views > 1:
