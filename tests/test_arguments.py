@@ -169,7 +169,7 @@ CALLS |= {
 
 def look(**more: object) -> dict[str, object]:
     """A network and an image for it."""
-    return {"net": small(), "images": torch.rand(1, 1, 28, 28), **more}
+    return {"net": small(), "images": torch.rand(1, 1, 28, 28)} | more
 
 
 def judgements() -> tuple[visualize.Judged, ...]:
@@ -182,7 +182,7 @@ def curve() -> training.LRCurve:
 
 CALLS |= {
     "activations": dict,
-    "architecture": lambda: {"net": small()},
+    "visualize.architecture": lambda: {"net": small()},
     "augmentations": lambda: {
         "preset": presets.MNIST,
         "image": torch.zeros(1, 28, 28, dtype=torch.uint8),
@@ -218,7 +218,11 @@ CALLS |= {
     "draw_top_k": lambda: {"net": small(), "image": "photos/dark/0.png"},
     "embed": lambda: {"net": small(), "data": pairs()},
     "embedding_map": lambda: {"vectors": torch.rand(5, 3)},
-    "evaluation_report": lambda: {"result": judged(), "path": "report.html"},
+    "evaluation_report": lambda: {
+        "result": judged(),
+        "path": "report.html",
+        "data": [(torch.rand(1, 4, 4), 0)] * 2,
+    },
     "explore": lambda: look(path="look.html"),
     "feature_maps": look,
     "filters": lambda: {"net": small()},
@@ -226,7 +230,7 @@ CALLS |= {
     "grad_cam_pp": look,
     "gradient_flow": lambda: look(labels=0),
     "gradients": look,
-    "guided_backprop": look,
+    "guided_backprop": lambda: look(net=convzoo.lenet5(activation="relu")),
     "integrated_gradients": lambda: look(steps=2),
     "kernel": lambda: {"name": "sobel_x"},
     "learning_curve": lambda: {"history": history()},
@@ -394,8 +398,8 @@ def parameters(call: Callable[..., object]) -> dict[str, str]:
     ],
 )
 def test_nonsense_is_named(name: str) -> None:
-    modules = (datasets,) if name.startswith("datasets.") else (convzoo, *MODULES)
-    word = name.rpartition(".")[2]
+    place, _, word = name.rpartition(".")
+    modules = (vars(convzoo)[place],) if place else (convzoo, *MODULES)
     call = next(getattr(module, word) for module in modules if hasattr(module, word))
 
     def make() -> tuple[Callable[..., object], dict[str, object]]:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convzoo._checks import check_count
+from convzoo._checks import check_count, check_path
 from convzoo.errors import InputError
 from convzoo.hub._replace import replace_files
 from convzoo.presets import Preset
@@ -81,7 +81,7 @@ def explore(
         ('look.html', True)
     """
     classes = check_count("classes", classes)
-    path = Path(path)
+    path = check_path("path", path)
     preset = preset_of(net) if preset is None else preset
     with looking(net) as core:
         x = prepare(core, images, preset)
