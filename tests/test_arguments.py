@@ -201,7 +201,7 @@ CALLS |= {
     "draw_activations": lambda: {"curves": visualize.activations(["relu"])},
     "draw_calibration": lambda: {"found": visualize.calibration(judgements())},
     "draw_embedding": lambda: {"points": torch.rand(3, 2)},
-    "draw_feature_maps": lambda: {"maps": visualize.feature_maps(**look())},
+    "draw_feature_maps": lambda: {"maps": {"conv1": torch.rand(1, 2, 3, 3)}},
     "draw_gradient_flow": lambda: {"flows": {"a": visualize.gradient_flow(**look(labels=0))}},
     "draw_lr_curve": lambda: {"curve": curve()},
     "draw_occlusion": lambda: look(found=visualize.occlusion(**look(window=14))),
