@@ -55,6 +55,7 @@ def architecture(
     Raises:
         InputError: `input_size` is no size, or the network does not say its own and neither did
             you.
+        WeightsError: The file cannot be written.
 
     Examples:
         >>> import convzoo
