@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import convzoo
-from convzoo import datasets, layers, models, presets, training, transfer
+from convzoo import datasets, layers, models, presets, training, transfer, visualize
 from convzoo.errors import ConvzooError, InputError
 from convzoo.registry import MODELS, ModelInfo
 
@@ -26,6 +26,9 @@ NONSENSE: dict[str, list[object]] = {
     "Sequence": ["abc", 3, [object()], [-1], [1.5, 2.5], object()],
     "tuple": ["abc", 3, (), (object(),), (-1, 0), object()],
     "ImageData": [3, [], [1], [(1, 2)], object()],
+    "ImageInput": [3, "no/such/file", [], [1], torch.zeros(2), object()],
+    "Dataset": [3, [], [1], [(1, 2)], object()],
+    "Matrix": [3, "abc", [[1, 2], [3]], torch.zeros(2, 2, 2), torch.zeros(0, 0), object()],
     "Module": [3, "", nn.Identity(), object()],
     "device": ["gpu", "", 1.5, object()],
     "PathLike": ["", "no/such/file", "a\0b", "x" * 5000, 3, [], object()],
@@ -69,6 +72,11 @@ CALLS: dict[str, Callable[[], dict[str, object]]] = {
     "datasets.load": lambda: {"name": "digits"},
     "digits": dict,
     "evaluate": lambda: {"net": tiny(), "data": pairs(), "cpu": True},
+    "evaluate_regression": lambda: {
+        "net": tiny(),
+        "data": [(torch.rand(1, 28, 28), (0.0, 1.0, 2.0))],
+        "cpu": True,
+    },
     "folds": lambda: {"data": labelled(), "k": 2},
     "fetch": lambda: {"names": "lenet5.fashion_mnist"},
     "find_head_lr": lambda: {
@@ -156,6 +164,93 @@ CALLS |= {
     "ResNet": lambda: {"block": models.BasicBlock, "layers": [1], "widths": [4]},
     "TutorialCNN": lambda: {"convs": [(4, 3, 1, True)], "hidden": [4]},
     "VGG": lambda: {"blocks": [[3]], "widths": [4], "hidden": 4},
+}
+
+
+def look(**more: object) -> dict[str, object]:
+    """A network and an image for it."""
+    return {"net": small(), "images": torch.rand(1, 1, 28, 28)} | more
+
+
+def judgements() -> tuple[visualize.Judged, ...]:
+    return visualize.predictions(small(), pairs())
+
+
+def curve() -> training.LRCurve:
+    return training.LRCurve((0.1, 0.2), (1.0, 0.5), (1.0, 0.5), "finished")
+
+
+CALLS |= {
+    "activations": dict,
+    "visualize.architecture": lambda: {"net": small()},
+    "augmentations": lambda: {
+        "preset": presets.MNIST,
+        "image": torch.zeros(1, 28, 28, dtype=torch.uint8),
+        "count": 2,
+    },
+    "batch_grid": lambda: {"images": torch.rand(2, 1, 4, 4)},
+    "calibration": lambda: {"judged": judgements()},
+    "cam": lambda: {
+        "net": convzoo.ResNet(models.BasicBlock, [1], widths=[4], stem="small"),
+        "images": torch.rand(1, 3, 16, 16),
+    },
+    "confusion_matrix": lambda: {"result": evaluation()},
+    "convolution_steps": lambda: {"matrix": torch.rand(4, 4), "kernel": "sobel_x"},
+    "convolve": lambda: {"image": torch.rand(1, 4, 4), "kernel": "sobel_x"},
+    "deconvnet": lambda: look(stage="pool1", unit=0),
+    "draw_activations": lambda: {"curves": visualize.activations(["relu"])},
+    "draw_calibration": lambda: {"found": visualize.calibration(judgements())},
+    "draw_embedding": lambda: {"points": torch.rand(3, 2)},
+    "draw_feature_maps": lambda: {"maps": {"conv1": torch.rand(1, 2, 3, 3)}},
+    "draw_gradient_flow": lambda: {"flows": {"a": visualize.gradient_flow(**look(labels=0))}},
+    "draw_lr_curve": lambda: {"curve": curve()},
+    "draw_occlusion": lambda: look(found=visualize.occlusion(**look(window=14))),
+    "draw_patches": lambda: {
+        "patches": visualize.top_patches(small(), pairs(), "pool1", [0], count=1)
+    },
+    "draw_predictions": lambda: {"judged": judgements()},
+    "draw_receptive_field": lambda: {
+        "net": small(),
+        "image": torch.rand(1, 28, 28),
+        "stage": "pool1",
+    },
+    "draw_steps": lambda: {"sliding": visualize.pooling_steps(torch.rand(4, 4))},
+    "draw_top_k": lambda: {"net": small(), "image": "photos/dark/0.png"},
+    "embed": lambda: {"net": small(), "data": pairs()},
+    "embedding_map": lambda: {"vectors": torch.rand(5, 3)},
+    "evaluation_report": lambda: {
+        "result": judged(),
+        "path": "report.html",
+        "data": [(torch.rand(1, 4, 4), 0)] * 2,
+    },
+    "explore": lambda: look(path="look.html"),
+    "feature_maps": look,
+    "filters": lambda: {"net": small()},
+    "grad_cam": look,
+    "grad_cam_pp": look,
+    "gradient_flow": lambda: look(labels=0),
+    "gradients": look,
+    "guided_backprop": lambda: look(net=convzoo.lenet5(activation="relu")),
+    "integrated_gradients": lambda: look(steps=2),
+    "kernel": lambda: {"name": "sobel_x"},
+    "learning_curve": lambda: {"history": history()},
+    "nearest": lambda: {"queries": torch.rand(1, 3), "index": torch.rand(4, 3), "count": 2},
+    "occlusion": lambda: look(window=14),
+    "pixels": lambda: {"inputs": torch.rand(1, 4, 4)},
+    "pooling_steps": lambda: {"matrix": torch.rand(4, 4)},
+    "predictions": lambda: {"net": small(), "data": pairs()},
+    "randomise": lambda: {"net": small()},
+    "receptive_field": lambda: {"net": small(), "stage": "pool1"},
+    "smooth_grad": lambda: look(samples=2),
+    "text": lambda: {"words": "a"},
+    "top_losses": lambda: {"net": small(), "data": pairs()},
+    "top_patches": lambda: {
+        "net": small(),
+        "data": pairs(),
+        "stage": "pool1",
+        "units": [0],
+        "count": 1,
+    },
 }
 
 
@@ -248,7 +343,7 @@ NOT_CALLED = {
     *("alexnet_tensor_parallel", "alexnet_two_gpu", "architecture", "construct", "leave"),
     *("loss_with_aux", "push"),
 }
-MODULES = (presets, layers, datasets, training, transfer, convzoo)
+MODULES = (presets, layers, datasets, training, transfer, visualize, convzoo)
 TWICE = ("fetch", "load")  # of data sets and of weights
 FUNCTIONS = {
     f"datasets.{name}" if module is datasets and name in TWICE else name
@@ -258,7 +353,7 @@ FUNCTIONS = {
 }
 BUILDERS = {info.with_aux or info.network: info for info in reversed(MODELS.values())}
 # They are built, train or score with every replacement.
-SLOW = ("GoogLeNet", "evaluate", "fit", "linear_probe", "mc_dropout")
+SLOW = ("GoogLeNet", "evaluate", "evaluate_regression", "fit", "linear_probe", "mc_dropout")
 
 
 @pytest.fixture(autouse=True)
@@ -303,8 +398,8 @@ def parameters(call: Callable[..., object]) -> dict[str, str]:
     ],
 )
 def test_nonsense_is_named(name: str) -> None:
-    modules = (datasets,) if name.startswith("datasets.") else (convzoo, *MODULES)
-    word = name.rpartition(".")[2]
+    place, _, word = name.rpartition(".")
+    modules = (vars(convzoo)[place],) if place else (convzoo, *MODULES)
     call = next(getattr(module, word) for module in modules if hasattr(module, word))
 
     def make() -> tuple[Callable[..., object], dict[str, object]]:

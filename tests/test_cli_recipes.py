@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,19 @@ def test_a_recipe_of_ones_own(calls) -> None:
     assert finetune("--recipe", "mine.toml") == 0
     (given,) = calls
     assert (given["epochs"], given["balanced"]) == (2, True)
+
+
+def test_a_recipe_says_how_the_trained_network_is_scored(calls, capsys) -> None:
+    Path("mine.toml").write_text('tta = "flip"\n[options]\nepochs = 1\n')
+    assert finetune("--recipe", "mine.toml") == 0
+    results = json.loads(Path("out/history.json").read_text())["results"]
+    assert list(results)[-2:] == [
+        "after training, whole network",
+        "after training, whole network, flip",
+    ]
+    assert "top1_validation_flip" in Path("out/config.json").read_text()
+    # The preset of small images has no margin to cut ten crops from.
+    Path("mine.toml").write_text('tta = "ten_crop"\n[options]\nepochs = 1\n')
+    assert finetune("--recipe", "mine.toml") == 0
+    assert "ten_crop is left out" in capsys.readouterr().err
+    assert "ten_crop" not in Path("out/history.json").read_text()

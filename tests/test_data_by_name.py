@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import pickle
+import re
 import shutil
 import struct
 import sys
@@ -27,6 +28,7 @@ import processes
 from convzoo import datasets
 from convzoo.cli import main
 from convzoo.datasets import LabelledImages, _download
+from convzoo.datasets._published import PUBLISHED
 from convzoo.errors import ConvzooError, DataError, InputError, UnknownNameError
 from convzoo.labels import label_set, map_labels
 from data_server import DataServer, Fault
@@ -530,3 +532,17 @@ def test_the_command_takes_names(published: Published, capsys: pytest.CaptureFix
     assert "mnist 2: 2" in Path("look.html").read_text("utf-8")
     assert main(["fetch", "mnits"]) == 2
     assert "did you mean 'mnist'" in capsys.readouterr().err
+
+
+def test_the_page_says_what_there_is_to_download() -> None:
+    page = Path(__file__).parent.parent.joinpath("docs", "data.md").read_text("utf-8")
+    said: dict[str, int] = {}
+    for row in page.splitlines():
+        if row.startswith("| `"):
+            names, *_, download = row.strip("| ").split(" | ")
+            found = zip(
+                re.findall("`(.+?)`", names), re.findall(r"(\d+) MB", download), strict=False
+            )
+            said |= {name: int(size) for name, size in found}
+    assert said == {name: one.megabytes for name, one in PUBLISHED.items()}
+    assert {*said, "digits"} == {*datasets.NAMES}

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 import convzoo
 from contract_nets import CLASSES, EVERY, VERY_SHALLOW, build, images, parameters
+from convzoo._engines import _accelerate, _available, _processor, _race
+from convzoo._engines._folded import folded
+from convzoo._engines._job import Run, Setting
 from convzoo.errors import InputError, MissingExtraError, UnknownNameError
-from convzoo.inference import _accelerate
-from convzoo.inference._engines import _available, _processor, _race
-from convzoo.inference._engines._folded import folded
-from convzoo.inference._engines._job import Run, Setting
 from processes import run
 
 INSTALLED = {
@@ -45,7 +44,7 @@ ENGINES = [
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convzoo.inference._engines._remembered.notes_folder", lambda: tmp_path)
+    monkeypatch.setattr("convzoo._engines._remembered.notes_folder", lambda: tmp_path)
     monkeypatch.setattr(_accelerate, "_BUDGET", 0.05)
 
 

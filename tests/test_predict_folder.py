@@ -9,8 +9,10 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 
 import convzoo
 import processes
+from convzoo._engines._threads import calling_modules, in_threads, tracing
 from convzoo.cli import main
 from convzoo.errors import DataError, InputError
 from convzoo.inference import Predictor
@@ -284,7 +287,7 @@ def test_only_what_is_asked_for_is_read(photos: Path, predict: Predictor, monkey
         read.append(source)
         return read_image(source, transform, many=many)
 
-    monkeypatch.setattr("convzoo.inference._predictor.read_image", counting)
+    monkeypatch.setattr("convzoo.inference._preparation.read_image", counting)
     stream = predict.folder("photos", batch_size=2, workers=1)
     next(stream)
     stream.close()  # type: ignore[attr-defined] # a generator
@@ -333,6 +336,61 @@ def test_an_engine_gives_the_same_labels(photos: Path, network: str) -> None:
         Predictor(network, precision="int8")
     with pytest.raises(InputError, match=r"calibration: .* none for others"):
         Predictor(network, calibration=files)
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_no_image_is_prepared_while_an_engine_is_set_up(tmp_path: Path, broken: int) -> None:
+    traced = threading.Event()
+
+    class Traced(Means):
+        def forward(self, x: Tensor) -> Tensor:
+            if isinstance(x, torch.fx.Proxy):
+                traced.set()
+                time.sleep(0.05)  # for the other threads to go on in
+            return super().forward(x)
+
+    class View(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside = nn.Identity()
+
+        def forward(self, image: Image.Image) -> Tensor:
+            traced.wait(0.05)  # in which the set-up has to wait
+            pixels = torch.from_numpy(np.array(image)).movedim(-1, 0) / 255
+            ready: Tensor = self.inside(pixels)  # a trace would take it for a layer
+            return ready
+
+    for name in range(broken):
+        (tmp_path / f"{name}.png").write_bytes(b"no image")
+    for name in range(broken, 6):
+        Image.new("RGB", (4, 4), (30, 60, 10)).save(tmp_path / f"{name}.png")
+    predict = Predictor(Traced(), preset=PLAIN, tta=[View()], engine="torch", top_k=1)
+    found = list(predict.folder(tmp_path, batch_size=1, workers=2))
+    assert traced.is_set()
+    assert [each.error is None for each in found] == [n >= broken for n in range(6)]
+    assert {p.index for each in found for p in each.predictions} == {1}
+
+
+def test_a_trace_waits_for_the_others_and_for_no_other_trace() -> None:
+    inside, told = threading.Barrier(3), []
+
+    def work(number: int) -> int:
+        with calling_modules():
+            inside.wait(10)  # three threads in there want to trace, one after the other
+            with tracing():
+                told.append(number)
+                list(in_threads(told.index, [number], workers=2, ahead=1))
+                told.append(number)
+        return number
+
+    assert list(in_threads(work, range(3), workers=3, ahead=3)) == [0, 1, 2]
+    assert told[::2] == told[1::2]
+    with ThreadPoolExecutor(1) as pool, tracing():
+        (later,) = waiting = [pool.submit(lambda: list(in_threads(abs, [-1], workers=0, ahead=1)))]
+        with tracing():  # from within
+            assert not wait(waiting, 0.05).done
+        assert not wait(waiting, 0.05).done
+    assert later.result() == [1]
 
 
 def test_an_accelerated_network_is_taken_as_it_is(photos: Path, network: str) -> None:

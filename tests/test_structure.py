@@ -67,6 +67,8 @@ def test_who_may_import_whom() -> None:
             ("convzoo.registry", "convzoo.models"),
             ("convzoo.hub", "convzoo.models"),
             ("convzoo.transfer", "convzoo.models"),
+            ("convzoo.transfer", "convzoo.inference"),
+            ("convzoo._engines", "convzoo.transfer"),
             ("convzoo.layers", "convzoo._contract"),
             ("convzoo.presets", "convzoo._contract"),
         ):

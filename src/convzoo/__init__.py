@@ -14,24 +14,12 @@ from convzoo import (
     presets as presets,
     registry as registry,
 )
-from convzoo._build import (
-    BuildOptions as BuildOptions,
-)
-from convzoo._classifier import (
-    Classifier as Classifier,
-)
-from convzoo._construct import (
-    construct as construct,
-)
-from convzoo._contract import (
-    Stage as Stage,
-)
+from convzoo._build import BuildOptions as BuildOptions
+from convzoo._classifier import Classifier as Classifier
+from convzoo._construct import construct as construct
+from convzoo._contract import Stage as Stage
 from convzoo._lazy import exported as _exported, lazy as _attributes
-from convzoo.by_name import (
-    create_model as create_model,
-    list_models as list_models,
-    load as load,
-)
+from convzoo.by_name import create_model as create_model, list_models as list_models, load as load
 from convzoo.errors import (
     CheckpointError as CheckpointError,
     ConvzooError as ConvzooError,
@@ -156,24 +144,14 @@ if TYPE_CHECKING:
         FeatureExtractor as FeatureExtractor,
         create_feature_extractor as create_feature_extractor,
     )
-    from convzoo._summary import (
-        Summary as Summary,
-        summary as summary,
-    )
-    from convzoo.hub import (
-        fetch as fetch,
-        push as push,
-        save as save,
-        verify as verify,
-    )
+    from convzoo._summary import Summary as Summary, summary as summary
+    from convzoo.hub import fetch as fetch, push as push, save as save, verify as verify
     from convzoo.inference import (
         Accelerated as Accelerated,
         Predictor as Predictor,
         accelerate as accelerate,
     )
-    from convzoo.labels import (
-        map_labels as map_labels,
-    )
+    from convzoo.labels import map_labels as map_labels
     from convzoo.layers import (
         DropConnectConv2d as DropConnectConv2d,
         DropConnectLinear as DropConnectLinear,
@@ -217,31 +195,17 @@ else:
         "convzoo.labels": ["map_labels"],
         "convzoo._summary": ["Summary", "summary"],
         "convzoo.layers": [
-            "DropConnectConv2d",
-            "DropConnectLinear",
-            "apply_drop_connect",
-            "mc_dropout",
-            "remove_drop_connect",
+            *("DropConnectConv2d", "DropConnectLinear"),
+            *("apply_drop_connect", "mc_dropout", "remove_drop_connect"),
         ],
         "convzoo.models.alexnet_split": ["alexnet_tensor_parallel", "alexnet_two_gpu"],
         "convzoo.training": [
-            "EarlyStopping",
-            "Evaluation",
-            "History",
-            "evaluate",
-            "fit",
-            "linear_probe",
-            "lr_find",
+            *("EarlyStopping", "Evaluation", "History"),
+            *("evaluate", "fit", "linear_probe", "lr_find"),
         ],
         "convzoo.transfer": [
-            "cached_features",
-            "find_head_lr",
-            "fit_head",
-            "freeze",
-            "param_groups",
-            "replace_head",
-            "report",
-            "unfreeze",
+            *("cached_features", "find_head_lr", "fit_head", "freeze", "param_groups"),
+            *("replace_head", "report", "unfreeze"),
         ],
         "convzoo.weights": ["WeightsInfo", "list_weights", "weights_info"],
     }

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
-from typing import Self
+from typing import Self, TypedDict, Unpack
 
 import torch
 
 from convzoo._checks import check_flags
 from convzoo._idioms import Idioms
 from convzoo.errors import InputError
+
+
+class PushOptions(TypedDict, total=False):
+    """What `push_to_hub` takes besides the repository."""
+
+    commit_message: str | None
+    branch: str | None
+    create_pr: bool
+    private: bool | None
+    token: str | None
 
 
 class Classifier(Idioms):
@@ -83,11 +93,7 @@ class Classifier(Idioms):
         *,
         push_to_hub: bool = False,
         repo_id: str | None = None,
-        commit_message: str | None = None,
-        branch: str | None = None,
-        create_pr: bool = False,
-        private: bool | None = None,
-        token: str | None = None,
+        **options: Unpack[PushOptions],
     ) -> str | None:
         """Keep the network in a folder; [save][convzoo.save] says how, and takes more.
 
@@ -96,11 +102,7 @@ class Classifier(Idioms):
             push_to_hub: Whether to put it on the Hugging Face Hub, too, as `push_to_hub` does,
                 which takes what follows.
             repo_id: See `push_to_hub`.
-            commit_message: See `push_to_hub`.
-            branch: See `push_to_hub`.
-            create_pr: See `push_to_hub`.
-            private: See `push_to_hub`.
-            token: See `push_to_hub`.
+            **options: See `push_to_hub`.
 
         Returns:
             The commit where it was pushed, else None.
@@ -110,20 +112,13 @@ class Classifier(Idioms):
         """
         from convzoo.hub import save
 
-        check_flags(push_to_hub=push_to_hub, create_pr=create_pr)
+        check_flags(push_to_hub=push_to_hub, create_pr=options.get("create_pr", False))
         if push_to_hub and repo_id is None:
             raise InputError("repo_id: expected owner/name, to push to, got None")
         save(self, folder)
         if not push_to_hub or repo_id is None:
             return None
-        return self.push_to_hub(
-            repo_id,
-            commit_message=commit_message,
-            branch=branch,
-            create_pr=create_pr,
-            private=private,
-            token=token,
-        )
+        return self.push_to_hub(repo_id, **options)
 
     def push_to_hub(
         self,

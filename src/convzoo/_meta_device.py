@@ -19,20 +19,9 @@ from torch.overrides import TorchFunctionMode
 # What layers call in their constructors to make a tensor.
 _FACTORIES: Final[frozenset[Callable[..., Any]]] = frozenset(
     {
-        torch.arange,
-        torch.as_tensor,
-        torch.empty,
-        torch.empty_strided,
-        torch.eye,
-        torch.full,
-        torch.linspace,
-        torch.ones,
-        torch.rand,
-        torch.randint,
-        torch.randn,
-        torch.randperm,
-        torch.tensor,
-        torch.zeros,
+        *(torch.arange, torch.as_tensor, torch.empty, torch.empty_strided, torch.eye, torch.full),
+        *(torch.linspace, torch.ones, torch.rand, torch.randint, torch.randn, torch.randperm),
+        *(torch.tensor, torch.zeros),
     }
 )
 
@@ -40,24 +29,8 @@ _FACTORIES: Final[frozenset[Callable[..., Any]]] = frozenset(
 # is not free either: `normal_` on a meta tensor imports torch._dynamo, well over a second.
 _FILLERS: Final[frozenset[Callable[..., Any]]] = frozenset(
     {
-        Tensor.fill_,
-        Tensor.normal_,
-        Tensor.uniform_,
-        Tensor.zero_,
-        init.constant_,
-        init.dirac_,
-        init.eye_,
-        init.kaiming_normal_,
-        init.kaiming_uniform_,
-        init.normal_,
-        init.ones_,
-        init.orthogonal_,
-        init.sparse_,
-        init.trunc_normal_,
-        init.uniform_,
-        init.xavier_normal_,
-        init.xavier_uniform_,
-        init.zeros_,
+        *(Tensor.fill_, Tensor.normal_, Tensor.uniform_, Tensor.zero_),
+        *(filler for name, filler in vars(init).items() if name[0] != "_" and name[-1] == "_"),
     }
 )
 

@@ -33,6 +33,14 @@ class LoadOptions(TypedDict, total=False):
     token: str | None
 
 
+class FileOptions(LoadOptions, total=False):
+    """What `load` takes besides a file or an address."""
+
+    architecture: str | None
+    allow_pickle: bool
+    rename: Mapping[str, str] | None
+
+
 # generated: create_model
 # fmt: off
 @overload
@@ -211,18 +219,7 @@ def load(source: Literal["vgg11.default", "vgg11.tv_in1k", "vgg11_bn.default", "
 # fmt: on
 # generated: end
 @overload
-def load(
-    source: str | os.PathLike[str],
-    *,
-    architecture: str | None = None,
-    num_classes: int | None = None,
-    in_channels: int | None = None,
-    device: torch.device | str | None = None,
-    allow_pickle: bool = False,
-    rename: Mapping[str, str] | None = None,
-    verify: Verify = "changed",
-    token: str | None = None,
-) -> Classifier: ...
+def load(source: str | os.PathLike[str], **options: Unpack[FileOptions]) -> Classifier: ...
 def load(
     source: str | os.PathLike[str],
     *,

@@ -325,6 +325,48 @@ def test_choices_of_todays_network(activation, kind, pool, pooling, side):
     ]  # fmt: skip
 
 
+def test_knobs_of_todays_network(tmp_path):
+    net = lenet5(
+        activation="leaky_relu", slope=0.2, dropout=0.5, norm="group", num_classes=3, inplace=False
+    )
+    kinds = {name: type(module).__name__ for name, module in net.named_children()}
+    assert [*kinds][:4] == ["conv1", "norm1", "act1", "pool1"]
+    assert {name: kind for name, kind in kinds.items() if name[:4] in ("norm", "drop")} == {
+        "norm1": "GroupNorm", "norm2": "GroupNorm", "drop3": "Dropout", "drop4": "Dropout"
+    }  # fmt: skip
+    assert net.act3.negative_slope == 0.2
+    x = torch.randn(2, 1, 28, 28)
+    again = convzoo.load(convzoo.save(net, tmp_path / "net"))
+    torch.testing.assert_close(again.eval()(x), net.eval()(x))
+    assert not torch.equal(net.train()(x), net(x))
+    weight = net.norm1.weight
+    torch.nn.init.zeros_(weight)
+    net.reset_parameters()
+    assert weight.eq(1).all()
+    assert isinstance(lenet5(batch_norm=True).norm2, nn.BatchNorm2d)
+    # As it is, it has the layers and the names that it always had.
+    plain = lenet5()
+    assert [*dict(plain.named_children())] == [
+        "conv1", "act1", "pool1", "conv2", "act2", "pool2", "fc1", "act3", "fc2", "act4", "fc3"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"slope": 0.1}, "slope: expected None with activation='tanh'"),
+        ({"activation": "leaky_relu", "slope": 2}, "slope: expected a number from 0 to 1"),
+        ({"dropout": 1.0}, r"dropout: expected a probability in \[0, 1\)"),
+        ({"norm": "bacth"}, "unknown norm 'bacth': did you mean 'batch'"),
+        ({"norm": "layer", "batch_norm": True}, "batch_norm: norm='layer' says otherwise"),
+        ({"batch_norm": 1}, "batch_norm: expected True or False"),
+    ],
+)
+def test_knobs_that_do_not_turn(options, message):
+    with pytest.raises(InputError, match=message):
+        lenet5(**options)
+
+
 def test_unknown_choices_are_refused():
     with pytest.raises(UnknownNameError, match="unknown activation 'tahn': did you mean 'tanh'"):
         lenet5(activation="tahn")

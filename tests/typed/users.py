@@ -128,7 +128,7 @@ def data_by_name(name: convzoo.datasets.DatasetName, word: str) -> None:
     assert_type(few.train.subset([0, 1]), convzoo.datasets.LabelledImages)
     assert_type(few.train.numbered_as(("8", "3")), convzoo.datasets.LabelledImages)
     assert_type(convzoo.datasets.fetch(word), Path)
-    convzoo.datasets.load("digits", vol=0.2)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    convzoo.datasets.load("digits", vol=0.2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def aids_of_training(net: nn.Module, data: DataLoader[tuple[Tensor, Tensor]]) -> None:

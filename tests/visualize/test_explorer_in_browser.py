@@ -1,10 +1,9 @@
 """The explorer's page in a real browser: clicks happen, and what appears is what torch computes.
 
-Debian's packages `chromium` and `chromium-driver`, with Selenium; skipped where they are not.
+Skipped where there is none.
 """
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,17 +13,14 @@ import torch
 import convzoo
 from convzoo import datasets, visualize
 
-webdriver = pytest.importorskip("selenium.webdriver")
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+pytest.importorskip("selenium.webdriver")
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
-DRIVER = shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.skipif(DRIVER is None, reason="needs chromium-driver"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Selenium's pipes to the driver
-]
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # Selenium's pipes to the driver
 
 
 @pytest.fixture
@@ -39,35 +35,21 @@ def x(net: convzoo.ResNet) -> torch.Tensor:
 
 
 @pytest.fixture
-def browser(net: convzoo.ResNet, x: torch.Tensor, tmp_path: Path) -> Iterator["webdriver.Chrome"]:
+def browser(net: convzoo.ResNet, x: torch.Tensor, tmp_path: Path, opened) -> Iterator[Chrome]:
     page = visualize.explore(net, x, tmp_path / "look.html", names=["nought", "one"])
-    options = webdriver.ChromeOptions()
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,1400"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    try:
-        driver.get(page.as_uri())
-        WebDriverWait(driver, 60).until(
-            lambda d: d.execute_script("return document.body.dataset.ready") == "yes"
-        )
+    with opened(page) as driver:
         yield driver
-        assert driver.get_log("browser") == []  # no error, and nothing that it tried to load
-    finally:
-        driver.quit()
 
 
-def text(browser: "webdriver.Chrome", element: str) -> str:
+def text(browser: Chrome, element: str) -> str:
     return browser.find_element(By.ID, element).text
 
 
-def buttons(browser: "webdriver.Chrome", parent: str) -> list:
+def buttons(browser: Chrome, parent: str) -> list:
     return browser.find_elements(By.CSS_SELECTOR, f"#{parent} button")
 
 
-def test_scores_stages_maps_and_sums(
-    browser: "webdriver.Chrome", net: convzoo.ResNet, x: torch.Tensor
-) -> None:
+def test_scores_stages_maps_and_sums(browser: Chrome, net: convzoo.ResNet, x: torch.Tensor) -> None:
     wait = WebDriverWait(browser, 30)
     best = net(x).softmax(1).topk(5)
     shown = [button.text.split("\n") for button in buttons(browser, "scores")]
@@ -119,9 +101,7 @@ def test_scores_stages_maps_and_sums(
     )
 
 
-def test_keyboard_images_and_a_phone(
-    browser: "webdriver.Chrome", net: convzoo.ResNet, x: torch.Tensor
-) -> None:
+def test_keyboard_images_and_a_phone(browser: Chrome, net: convzoo.ResNet, x: torch.Tensor) -> None:
     wait = WebDriverWait(browser, 30)
     tab = buttons(browser, "stages")[0]
     tab.send_keys(Keys.ARROW_RIGHT)
@@ -140,7 +120,7 @@ def test_keyboard_images_and_a_phone(
     assert wide <= seen  # nothing sticks out to the side
 
 
-def test_light_and_dark(browser: "webdriver.Chrome") -> None:
+def test_light_and_dark(browser: Chrome) -> None:
     colours = []
     for scheme in ("light", "dark"):
         browser.execute_cdp_cmd(

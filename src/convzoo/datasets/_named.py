@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Literal, get_args, overload
+from typing import Final, Literal, get_args
 
 from convzoo._checks import check_choice, check_flags, check_path
 from convzoo.datasets._digits import digits
@@ -38,32 +38,8 @@ NAMED: Final = "dataset:"
 """What says that a word is a data set's name and no folder's."""
 
 
-@overload
 def load(
-    name: DatasetName,
-    *,
-    val: float | None = None,
-    test: float | None = None,
-    seed: int = 0,
-    root: str | os.PathLike[str] | None = None,
-    columns: Columns | None = None,
-    may_download: bool = True,
-    progress: bool = True,
-) -> Splits: ...
-@overload
-def load(
-    name: str | os.PathLike[str],
-    *,
-    val: float | None = None,
-    test: float | None = None,
-    seed: int = 0,
-    root: str | os.PathLike[str] | None = None,
-    columns: Columns | None = None,
-    may_download: bool = True,
-    progress: bool = True,
-) -> Splits: ...
-def load(
-    name: str | os.PathLike[str],
+    name: DatasetName | str | os.PathLike[str],
     *,
     val: float | None = None,
     test: float | None = None,

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import Any, Final, Protocol, SupportsIndex
+from typing import Any, Final, Literal, Protocol, SupportsIndex
 
-from torch import Tensor, nn, tensor
+from torch import Tensor, as_tensor, float32, nn, tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from convzoo.datasets._labelled import LabelledImages
@@ -28,7 +28,8 @@ class ImageData(Protocol):
     An item is a pair (image, label), or a row by name, of which `columns=` says which two are meant
     where their names do not. An image is a PIL image or a uint8 tensor (C, H, W), to which the
     network's preset is applied, or a float tensor that is the network's input already. A label is
-    the index of a class; `fit` with a loss of your own takes floats and tensors as well.
+    the index of a class; with `loss="mse"` a number or several; with a loss of your own whatever
+    that takes, floats and tensors included.
     """
 
     def __len__(self) -> int:
@@ -42,6 +43,9 @@ class ImageData(Protocol):
 
 ImageTransform = Callable[[Any], Tensor]
 """What turns an image into a network's input, (C, H, W)."""
+
+Targets = Literal["classes", "numbers", "any"]
+"""What labels are: indices of classes, numbers (regression), or what the user's loss takes."""
 
 Columns = tuple[str, str]
 """The names of the image and of the label in rows by name."""
@@ -60,8 +64,8 @@ class Reader:
         name: The argument that the data came by, for messages.
         given: The user's transform, applied to every image.
         usual: The preset's transform, applied to raw images where the user gave none.
-        num_classes: Labels must be below it; None where it is not known.
-        any_target: Whether labels may be floats as well, for a loss of the user's own.
+        num_classes: Labels must be below it, or so many numbers; None where it is not known.
+        targets: What labels are.
         columns: Names of image and label in rows by name; None means the usual ones.
         labels: The names of the network's classes, by which labelled images of ours are numbered;
             None where it has none.
@@ -71,7 +75,7 @@ class Reader:
     given: ImageTransform | None
     usual: ImageTransform | None
     num_classes: int | None = None
-    any_target: bool = False
+    targets: Targets = "classes"
     columns: Columns | None = None
     labels: Sequence[str] | None = None
 
@@ -142,13 +146,15 @@ class Reader:
         return inputs, targets
 
     def target(self, what: str, label: object) -> int | Tensor:
-        """An index of a class as it is checked, or what the user's own loss compares with."""
+        """An index of a class as it is checked, numbers (k,), or what the user's loss takes."""
+        if self.targets == "numbers":
+            return self._numbers(what, label)
         if isinstance(label, Tensor) and label.ndim:
             return label
         number = label.item() if isinstance(label, Tensor) else label
-        if self.any_target and isinstance(number, Real) and not isinstance(number, SupportsIndex):
-            return tensor(float(number))  # of the scores' type, not Python's double
         if not isinstance(number, SupportsIndex):
+            if self.targets == "any" and isinstance(number, Real):
+                return tensor(float(number))  # of the scores' type, not Python's double
             raise InputError(
                 f"{self.name}: {what} has label {number!r:.80}, expected the index of a "
                 "class, an integer"
@@ -162,6 +168,23 @@ class Reader:
                 f"(0 to {last}); give it a new head with replace_head(net, num_classes)"
             )
         return found
+
+    def _numbers(self, what: str, label: object) -> Tensor:
+        try:
+            numbers = as_tensor(label).to(float32)
+        except (TypeError, ValueError, RuntimeError, OverflowError):
+            numbers = tensor([])
+        numbers = numbers.reshape(-1) if numbers.ndim < 2 else tensor([])
+        if not len(numbers) or not bool(numbers.isfinite().all()):
+            raise InputError(
+                f"{self.name}: {what} has label {label!r:.80}, expected a finite number, or several"
+            )
+        if self.num_classes is not None and len(numbers) != self.num_classes:
+            raise InputError(
+                f"{self.name}: {what} has {len(numbers)} number(s) for a label, the network gives "
+                f"{self.num_classes}; give it a new head with replace_head(net, {len(numbers)})"
+            )
+        return numbers
 
 
 class Prepared(Dataset["tuple[Tensor, int | Tensor]"]):

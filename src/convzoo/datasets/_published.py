@@ -46,12 +46,14 @@ class Published:
     """A data set that has to be fetched once.
 
     Attributes:
+        megabytes: What there is to download, in millions of bytes.
         remotes: Its files, with torchvision's addresses and checksums.
         read: From the folder of data sets to the parts.
         installed: Where the system may have the data set, relative to its folders of data.
         read_installed: The same from there.
     """
 
+    megabytes: int
     remotes: Callable[[], tuple[Remote, ...]]
     read: Callable[[Path], Parts]
     installed: str | None = None
@@ -209,12 +211,14 @@ def _listed(kind: Callable[..., Any], root: Path, part: str, images: str) -> Lab
 PUBLISHED: Final[Mapping[str, Published]] = MappingProxyType(
     {
         "mnist": Published(
+            12,
             functools.partial(
                 _mnist_files, "MNIST", "https://storage.googleapis.com/cvdf-datasets/mnist/"
             ),
             functools.partial(_read_mnist, "MNIST", "mnist"),
         ),
         "fashion_mnist": Published(
+            31,
             functools.partial(
                 _mnist_files,
                 "FashionMNIST",
@@ -225,16 +229,18 @@ PUBLISHED: Final[Mapping[str, Published]] = MappingProxyType(
             _read_debian,
         ),
         "cifar10": Published(
+            170,
             functools.partial(_cifar_files, "CIFAR10"),
             functools.partial(_read_cifar, "CIFAR10", "cifar10"),
         ),
         "cifar100": Published(
+            169,
             functools.partial(_cifar_files, "CIFAR100"),
             functools.partial(_read_cifar, "CIFAR100", "cifar100"),
         ),
-        "imagenette": Published(_imagenette_files, _read_imagenette),
-        "flowers102": Published(_flowers_files, _read_flowers),
-        "oxford_pets": Published(_pets_files, _read_pets),
+        "imagenette": Published(342, _imagenette_files, _read_imagenette),
+        "flowers102": Published(345, _flowers_files, _read_flowers),
+        "oxford_pets": Published(811, _pets_files, _read_pets),
     }
 )
 """By name, all but the bundled digits."""

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from convzoo._engines._openvino import core
 from convzoo.errors import MissingExtraError
-from convzoo.inference._engines._openvino import core
 
 ExportFormat = Literal["onnx", "openvino", "pt2", "safetensors"]
 """`"onnx"` for onnxruntime and many others, `"openvino"` for Intel's (`.xml`, with its `.bin`),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
+from typing import TYPE_CHECKING, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,29 +16,18 @@ from torch import Tensor, nn
 from convzoo._build import place
 from convzoo._checks import check_choice, check_count
 from convzoo._contract import Contract
+from convzoo._engines._accelerate import EngineChoice, PrecisionChoice, accelerate
+from convzoo._engines._accelerated import Accelerated
+from convzoo._engines._threads import calling_modules, usual_workers
 from convzoo.datasets._prepared import ImageTransform
 from convzoo.errors import DataError, InputError
-from convzoo.inference._accelerate import EngineChoice, PrecisionChoice, accelerate
-from convzoo.inference._accelerated import Accelerated
 from convzoo.inference._files import image_files, stands_for_many
-from convzoo.inference._threads import in_threads, usual_workers
-from convzoo.inference._views import TTA, Views, mean_scores
+from convzoo.inference._preparation import Preparation, stacks
+from convzoo.inference._views import TTA, mean_scores
 from convzoo.presets import Preset
-from convzoo.presets._files import read_image
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from PIL.Image import Image
-
-    Picture = str | os.PathLike[str] | bytes | Image | Tensor | NDArray[np.uint8]
-    """What a [Predictor][convzoo.inference.Predictor] takes for an image."""
-
-_MANY: Final = 2000
-"""Images whose quicker decoding is worth the time that torchvision takes to import."""
+    from convzoo.inference._preparation import Picture
 
 
 @dataclass(frozen=True)
@@ -166,11 +154,7 @@ class Predictor:
         self._engine = engine or self._engine
         self._precision: PrecisionChoice = precision
         self._calibration = calibration
-        # Threads prepare pixels, image by image; a batch of them becomes floats, where it runs.
-        *_, self._normalise = self._transform = preset.eval()
-        self._views = None if tta is None else Views(preset, tta)
-        # Transforms of the user's own get files as PIL images.
-        self._reader = self._transform if tta is None or isinstance(tta, str) else None
+        self._prepare = Preparation(preset, tta)
         parameter = next(net.parameters(), None)
         self._device = torch.device("cpu") if parameter is None else parameter.device
         self._runs: dict[str, nn.Module] = {}  # what runs, once it is known what comes
@@ -197,7 +181,9 @@ class Predictor:
                 f"image: expected one image (C, H, W), got a batch of shape {tuple(image.shape)}; "
                 "use predictor.batch(images)"
             )
-        return self._score(self._prepare(image)[None])[0]
+        with calling_modules():
+            x = self._prepare(image)
+        return self._score(x[None])[0]
 
     def batch(
         self,
@@ -218,8 +204,8 @@ class Predictor:
             DataError: A file is missing or is not an image.
             InputError: `images` is a single file, or a tensor is not an image.
         """
-        batches = self._batches(images, self._prepare, self._at_once(batch_size))
-        return list(chain.from_iterable(self._score(x) for x in batches))
+        batches = self._prepare.batches(images, self._at_once(batch_size))
+        return list(chain.from_iterable(map(self._score, batches)))
 
     def embed(
         self,
@@ -251,7 +237,7 @@ class Predictor:
         batch_size = check_count("batch_size", batch_size)
         vectors = [
             self._run("body", x).float().cpu()
-            for x in self._batches(images, self._pixels, batch_size)
+            for x in self._prepare.batches(images, batch_size, views=False)
         ]
         if not vectors:
             raise InputError("images: expected at least one, got none")
@@ -311,19 +297,9 @@ class Predictor:
     def _files(
         self, paths: Iterable[Path], batch_size: int, workers: int
     ) -> Iterator[FilePredictions]:
-        def prepare(numbered: tuple[int, Path]) -> tuple[Path, Tensor | str]:
-            number, path = numbered
-            try:
-                return path, self._prepare(path, many=number >= _MANY)
-            except DataError as error:
-                return path, str(error)
-            except InputError as error:
-                return path, f"{path}: {error}"
-
-        found = self._ahead(prepare, enumerate(paths), workers, batch_size)
-        while chunk := list(islice(found, batch_size)):
-            pixels = [x for _, x in chunk if isinstance(x, Tensor)]
-            scored = chain.from_iterable(self._score(torch.stack(run)) for run in _runs(pixels))
+        for chunk in self._prepare.files(paths, batch_size, workers):
+            inputs = [x for _, x in chunk if isinstance(x, Tensor)]
+            scored = chain.from_iterable(map(self._score, stacks(inputs)))
             for path, x in chunk:
                 if isinstance(x, str):
                     yield FilePredictions(path, (), x)
@@ -333,72 +309,17 @@ class Predictor:
     def _at_once(self, batch_size: int) -> int:
         """Images of a batch, whose views go through the network together."""
         batch_size = check_count("batch_size", batch_size)
-        return batch_size if self._views is None else max(1, batch_size // len(self._views))
-
-    def _ahead(
-        self, work: Callable[[T], R], items: Iterable[T], workers: int, batch_size: int
-    ) -> Iterator[R]:
-        """Work in threads, but for the first batch of an engine.
-
-        It is set up on that, by traces that change torch's modules for all threads meanwhile.
-        """
-        items = iter(items)
-        if self._engine is not None and not self._runs:
-            yield from map(work, islice(items, batch_size))
-        yield from in_threads(work, items, workers=workers, ahead=2 * batch_size)
-
-    def _batches(
-        self,
-        images: Iterable[Picture] | Tensor | str | os.PathLike[str],
-        prepare: Callable[..., Tensor],
-        batch_size: int,
-    ) -> Iterator[Tensor]:
-        """What `prepare` makes of the images, in batches, in order."""
-        if isinstance(images, (str, os.PathLike)):
-            if not stands_for_many(images):
-                raise InputError(f"images: expected several images, got the single path {images!r}")
-            images = image_files(images)
-        many = len(images) >= _MANY if isinstance(images, Sized) else True
-        found = self._ahead(
-            lambda image: prepare(image, many=many), images, usual_workers(), batch_size
-        )
-        while chunk := list(islice(found, batch_size)):
-            yield from map(torch.stack, _runs(chunk))
-
-    def _prepare(self, image: Picture, *, many: bool = False) -> Tensor:
-        """An image's pixels (C, H, W), at the size that the network gets; or its views."""
-        if self._views is None:
-            return self._pixels(image, many=many)
-        return self._views(self._picture(image, many))  # (V, C, H, W), ready for the network
-
-    def _pixels(self, image: Picture, *, many: bool = False) -> Tensor:
-        ready: Any = self._picture(image, many)
-        for step in self._transform[:-1]:
-            ready = step(ready)
-        pixels: Tensor = ready
-        # What is cut from a photograph that was not resized would keep all of it in memory.
-        whole = pixels.untyped_storage().nbytes()
-        return pixels.clone() if whole > 4 * pixels.nbytes else pixels
-
-    def _picture(self, image: Picture, many: bool) -> object:
-        """A PIL image or a tensor, of whatever kind of image."""
-        if isinstance(image, (bytearray, memoryview)):
-            image = bytes(image)
-        if isinstance(image, (str, os.PathLike, bytes)):
-            return read_image(image, self._reader, many=many)
-        numpy = sys.modules.get("numpy")
-        if numpy is not None and isinstance(image, numpy.ndarray):
-            return _from_array(image)
-        return image
+        return max(1, batch_size // (self._prepare.views or 1))
 
     def _score(self, prepared: Tensor) -> list[tuple[Prediction, ...]]:
         """Predictions for a batch of what `_prepare` gave."""
-        if self._views is None:
+        if self._prepare.views is None:
             scores = self._run("net", prepared)
         else:
-            with torch.inference_mode():
-                views = prepared.to(self._device)  # (B, V, C, H, W)
-                scores = mean_scores(self._part("net", views.flatten(0, 1)), views)
+            views = prepared.to(self._device)  # (B, V, C, H, W)
+            net = self._part("net", views.flatten(0, 1))
+            with torch.inference_mode(), calling_modules():
+                scores = mean_scores(net, views)
         probabilities = scores.float().softmax(dim=1)
         values, indices = probabilities.topk(min(self.top_k, scores.shape[1]), dim=1)
         return [
@@ -412,8 +333,10 @@ class Predictor:
     def _run(self, part: str, pixels: Tensor) -> Tensor:
         """What the network, or the part of it before the last layer, makes of pixels."""
         with torch.inference_mode():
-            x: Tensor = self._normalise(pixels.to(self._device))
-            found: Tensor | tuple[Tensor, ...] = self._part(part, x)(x)
+            x = self._prepare.normalise(pixels.to(self._device))
+            run = self._part(part, x)
+            with calling_modules():
+                found: Tensor | tuple[Tensor, ...] = run(x)
         # Some foreign networks return auxiliary scores as well.
         return found if isinstance(found, Tensor) else found[0]
 
@@ -429,8 +352,8 @@ class Predictor:
             return net
         calibration = None
         if self._calibration is not None:
-            batches = self._batches(self._calibration, self._pixels, len(example))
-            calibration = map(self._normalise, batches)
+            batches = self._prepare.batches(self._calibration, len(example), views=False)
+            calibration = map(self._prepare.normalise, batches)
         with torch.inference_mode(mode=False):
             return accelerate(
                 net,
@@ -454,22 +377,6 @@ class Predictor:
         return self.labels[index]
 
 
-def _from_array(array: NDArray[Any]) -> Tensor:
-    """An array as people and OpenCV hold images, as a tensor (C, H, W)."""
-    if array.dtype != "uint8" or array.ndim not in (2, 3):
-        raise InputError(
-            f"image: expected an array (H, W, C) or (H, W) of uint8, got shape {array.shape} of "
-            f"{array.dtype}; for other values pass a tensor (C, H, W) in [0, 1]"
-        )
-    if array.ndim == 3 and array.shape[2] > 4 >= array.shape[0]:
-        raise InputError(
-            f"image: expected an array (H, W, C), got {array.shape}, which looks like (C, H, W); "
-            "use array.transpose(1, 2, 0), or torch.from_numpy(array)"
-        )
-    pixels = torch.from_numpy(array.copy(order="C"))  # torch takes no array that is read-only
-    return pixels[None] if pixels.ndim == 2 else pixels.movedim(-1, 0)
-
-
 def _without_head(net: nn.Module) -> nn.Module:
     """A copy that returns what the last layer gets; the parameters are the network's own."""
     if isinstance(net, Accelerated):
@@ -488,15 +395,3 @@ def _without_head(net: nn.Module) -> nn.Module:
     owner, _, name = path.rpartition(".")
     setattr(body.get_submodule(owner), name, nn.Identity())
     return body
-
-
-def _runs(inputs: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Neighbours of one shape: a preset that keeps proportions gives several sizes."""
-    run: list[Tensor] = []
-    for x in inputs:
-        if run and (x.shape, x.dtype) != (run[0].shape, run[0].dtype):
-            yield run
-            run = []
-        run.append(x)
-    if run:
-        yield run

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypedDict, Unpack, get_args
 
 from torch import nn
 
-from convzoo._checks import check_choice, check_count, check_number
+from convzoo._checks import check_choice, check_count, check_flags, check_number
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.presets._images import ConvertImage
 from convzoo.presets._transforms import (
@@ -109,8 +109,7 @@ class Preset:
         check_choice("crop", self.crop, get_args(Crop))
         check_choice("interpolation", self.interpolation, get_args(Interpolation))
         check_choice("augmentation", self.augmentation, get_args(Augmentation))
-        if not isinstance(self.antialias, bool):
-            raise InputError(f"antialias: expected True or False, got {self.antialias!r:.80}")
+        check_flags(antialias=self.antialias)
         put("channels", check_count("channels", self.channels))
         put("mean", _per_channel("mean", self.mean, self.channels))
         put("std", _per_channel("std", self.std, self.channels))
@@ -338,7 +337,10 @@ class Preset:
         if grayscale:
             steps.append(v2.RandomGrayscale(grayscale))
         steps += auto_augment_steps(auto_augment, num_ops=num_ops, magnitude=magnitude)
-        steps += self._to_float(noise)
+        steps += [v2.PILToTensor(), UnitScale()]
+        if noise:
+            steps.append(v2.GaussianNoise(sigma=noise))
+        steps.append(v2.Normalize(list(self.mean), list(self.std)))
         if erasing:
             steps.append(v2.RandomErasing(erasing))  # after normalisation, 0 is the mean colour
         return ImageTransform(*steps)
@@ -375,14 +377,6 @@ class Preset:
             padding = 4 if wanted is None else check_count("padding", wanted, least=0)
             steps.append(v2.RandomCrop(size, padding=padding or None, pad_if_needed=True))
         return steps
-
-    def _to_float(self, noise: float) -> list[nn.Module]:
-        from torchvision.transforms import v2
-
-        steps: list[nn.Module] = [v2.PILToTensor(), UnitScale()]
-        if noise:
-            steps.append(v2.GaussianNoise(sigma=noise))
-        return [*steps, v2.Normalize(list(self.mean), list(self.std))]
 
 
 def _side_or_sides(value: object) -> int | tuple[int, int]:

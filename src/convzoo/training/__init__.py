@@ -11,24 +11,19 @@ from convzoo.training._certainty import Calibration, wilson_interval
 from convzoo.training._class_balance import Labelled, balanced_sampler, class_weights
 from convzoo.training._early_stopping import EarlyStopping, EarlyStoppingState
 from convzoo.training._ema import EMA
-from convzoo.training._evaluate import evaluate
-from convzoo.training._evaluation import (
-    ClassResult,
-    Confusion,
-    Evaluation,
-    ImageResult,
-    ImageScores,
-)
+from convzoo.training._evaluate import evaluate, evaluate_regression
+from convzoo.training._evaluation import ClassResult, Confusion, Evaluation
 from convzoo.training._fit import fit
 from convzoo.training._fit_options import FitOptions
 from convzoo.training._flips import AlternatingFlips
+from convzoo.training._image_scores import ImageResult, ImageScores
 from convzoo.training._l2_sp import L2SP
 from convzoo.training._linear_probe import LinearProbe, linear_probe
 from convzoo.training._loop import Monitor, TrainingDivergedError, TrainingInterrupted
 from convzoo.training._lr_finder import LRCurve, lr_find
 from convzoo.training._mixing import Mixing, MixingName
 from convzoo.training._processes import ProcessLostError, leave
-from convzoo.training._recipe import Loss, OptimizerName
+from convzoo.training._recipe import Loss, LossName, OptimizerName
 from convzoo.training._recipes import Recipe, RecipeName
 from convzoo.training._records import (
     EpochRecord,
@@ -36,6 +31,7 @@ from convzoo.training._records import (
     StepRecord,
     StopReason,
 )
+from convzoo.training._regression import NumberResult, RegressionEvaluation
 from convzoo.training._resizing import ProgressiveResizing
 from convzoo.training._schedules import (
     Schedule,
@@ -71,17 +67,20 @@ __all__ = [
     "Labelled",
     "LinearProbe",
     "Loss",
+    "LossName",
     "MissingExtraError",
     "MixedPrecision",
     "Mixing",
     "MixingName",
     "Monitor",
     "NoCompilerError",
+    "NumberResult",
     "OptimizerName",
     "ProcessLostError",
     "ProgressiveResizing",
     "Recipe",
     "RecipeName",
+    "RegressionEvaluation",
     "Schedule",
     "ScheduleEvery",
     "ScheduleName",
@@ -94,6 +93,7 @@ __all__ = [
     "balanced_sampler",
     "class_weights",
     "evaluate",
+    "evaluate_regression",
     "fit",
     "leave",
     "linear_probe",

@@ -6,14 +6,16 @@ import hashlib
 import io
 import os
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import nn
 
+from convzoo._checks import check_count
 from convzoo._classifier import Classifier
-from convzoo.errors import CheckpointError
+from convzoo.errors import CheckpointError, InputError
 
 LAST: Final = "last.pt"
 BEST: Final = "best"
@@ -129,3 +131,15 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     finally:
         with suppress(OSError, ValueError):
             partial.unlink()
+
+
+def how_often(name: str, every: object) -> int | timedelta | None:
+    """How often something is done: after so many steps, so much time, or not at all."""
+    if every is None or (isinstance(every, timedelta) and every > timedelta()):
+        return every
+    if isinstance(every, timedelta):
+        raise InputError(f"{name}: expected a time above 0, got {every}")
+    try:
+        return check_count(name, every)
+    except InputError as error:
+        raise InputError(f"{error}; a time is a datetime.timedelta, and None is never") from None

@@ -210,6 +210,38 @@ def batches_of(loader: DataLoader[Any], name: str) -> int:
         ) from error
 
 
+def steps_of(
+    data: Prepared,
+    acc: Any,
+    *,
+    batch_size: int,
+    parts: int,
+    weights: Tensor | None,
+    num_workers: int,
+    seed: int,
+) -> tuple[Steps, int]:
+    """The steps of a training, and the images in each; a DataLoader's stay as they come.
+
+    Args:
+        data: What is learned from.
+        acc: The Accelerator.
+        batch_size: Images a step, as `fit` was asked for.
+        parts: Parts of a step's batch, or a DataLoader's batches that make a step.
+        weights: How likely each image is to be drawn; None takes each once.
+        num_workers: Processes that read them.
+        seed: Of the order.
+    """
+    processes, rank = acc.num_processes, acc.process_index
+    if data.loader is not None:
+        batches = batches_of(data.loader, "train")
+        loader = acc.prepare_data_loader(shared_out(data.loader, processes))
+        return LoaderSteps(loader, batches, parts, seed, rank), batch_size
+    size = _batch_size(batch_size, len(data), parts, processes)
+    sampler = StepSampler(len(data), size, seed, rank=rank, processes=processes, weights=weights)
+    pin_memory = acc.device.type == "cuda"
+    return OwnSteps(data, sampler, num_workers=num_workers, pin_memory=pin_memory), size
+
+
 def number_of_classes(net: nn.Module) -> int | None:
     """How many classes a network scores, where it says so."""
     number = getattr(net, "num_classes", None)
@@ -235,3 +267,16 @@ def shared_out(loader: DataLoader[Any], processes: int) -> DataLoader[Any]:
             f"number of processes, got {loader.batch_size}"
         )
     return loader
+
+
+def _batch_size(wanted: int, images: int, parts: int, processes: int) -> int:
+    """The batch of a step, cut evenly into the parts that go through the network one by one."""
+    unit = parts * processes
+    if wanted % unit:
+        raise InputError(
+            f"batch_size: expected a multiple of {unit} ({processes} process(es) times "
+            f"gradient_accumulation={parts}), got {wanted}"
+        )
+    if images < unit:
+        raise InputError(f"train: expected at least {unit} images for one step, got {images}")
+    return min(wanted, images // unit * unit)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +25,12 @@ from convzoo.inference._views import TTA, MeanOfViews, Views
 from convzoo.presets import Preset
 from convzoo.training._accelerator import MixedPrecision, accelerator
 from convzoo.training._data import eval_loader, number_of_classes
-from convzoo.training._evaluation import Evaluation, reading
+from convzoo.training._evaluation import Evaluation
+from convzoo.training._image_scores import reading
+from convzoo.training._regression import RegressionEvaluation, RegressionTally
 from convzoo.training._tally import Tally
+
+R = TypeVar("R", covariant=True)
 
 
 def evaluate(
@@ -85,6 +90,109 @@ def evaluate(
         >>> result.samples, 0 <= result.top1 <= result.top5 <= 1
         (179, True)
     """
+    return _evaluated(
+        net,
+        data,
+        Tally(),
+        batch_size=batch_size,
+        columns=columns,
+        transform=transform,
+        tta=tta,
+        labels=labels,
+        mixed_precision=mixed_precision,
+        num_workers=num_workers,
+        cpu=cpu,
+        progress=progress,
+    )
+
+
+def evaluate_regression(
+    net: nn.Module,
+    data: ImageData | DataLoader[Any],
+    *,
+    batch_size: int = 128,
+    columns: Columns | None = None,
+    transform: ImageTransform | None = None,
+    labels: Sequence[str] | None = None,
+    mixed_precision: MixedPrecision | None = None,
+    num_workers: int = 0,
+    cpu: bool = False,
+    progress: bool = False,
+) -> RegressionEvaluation:
+    """Score a network that gives numbers, as `fit(..., loss="mse")` trains it.
+
+    Args:
+        net: Any module that maps images (B, C, H, W) to numbers (B, k): its `num_classes` is how
+            many. It is moved to the device and put back into the mode it was in.
+        data: As in [evaluate][convzoo.evaluate], with numbers for labels: one, or k of them.
+        batch_size: As there.
+        columns: As there.
+        transform: As there.
+        labels: What the numbers are, k names; None takes the network's, else their places.
+        mixed_precision: As there.
+        num_workers: As there.
+        cpu: As there.
+        progress: As there.
+
+    Returns:
+        Mean squared and absolute error and R2, of all and of each number.
+
+    Raises:
+        InputError: An argument is wrong, or a label is no number.
+        ConvzooError: The `train` extra is not installed.
+
+    Examples:
+        >>> import torch, convzoo
+        >>> from convzoo import training
+        >>> net = convzoo.replace_head(convzoo.cifar_resnet20(), 2, labels=("x", "y"))
+        >>> data = [(torch.rand(3, 32, 32), (0.0, 1.0)), (torch.rand(3, 32, 32), (1.0, 3.0))]
+        >>> result = training.evaluate_regression(net, data)
+        >>> result.samples, [one.label for one in result.per_number], result.mse > 0
+        (2, ['x', 'y'], True)
+    """
+    return _evaluated(
+        net,
+        data,
+        RegressionTally(),
+        batch_size=batch_size,
+        columns=columns,
+        transform=transform,
+        labels=labels,
+        mixed_precision=mixed_precision,
+        num_workers=num_workers,
+        cpu=cpu,
+        progress=progress,
+    )
+
+
+class Counting(Protocol[R]):
+    """An evaluation in the making."""
+
+    def update(self, scores: Tensor, targets: Tensor, /) -> None:
+        """Add a batch."""
+
+    def evaluation(
+        self, labels: Sequence[str] | None, read: Callable[[int], Any] | None = None
+    ) -> R:
+        """The result."""
+        ...
+
+
+def _evaluated(
+    net: nn.Module,
+    data: ImageData | DataLoader[Any],
+    tally: Counting[R],
+    *,
+    batch_size: int,
+    columns: Columns | None,
+    transform: ImageTransform | None,
+    tta: TTA | Sequence[ImageTransform] | None = None,
+    labels: Sequence[str] | None,
+    mixed_precision: MixedPrecision | None,
+    num_workers: int,
+    cpu: bool,
+    progress: bool,
+) -> R:
     check_network(net)
     check_flags(cpu=cpu, progress=progress)
     batch_size = check_count("batch_size", batch_size)
@@ -97,6 +205,8 @@ def evaluate(
     known = getattr(net, "labels", None)
     views = None if tta is None else _views(net, tta, transform)
     reader = Reader("data", views or transform, usual, classes, columns=columns, labels=known)
+    if isinstance(tally, RegressionTally):
+        reader = replace(reader, targets="numbers", labels=None)
     prepared = Prepared(data, reader)
     if views is not None:
         batch_size = max(1, batch_size // len(views))
@@ -113,14 +223,9 @@ def evaluate(
             )
         )
         try:
-            return score(
-                acc,
-                model if views is None else MeanOfViews(model),
-                loader,
-                labels=labels or known,
-                progress=progress,
-                read=_reading_again(data, reader),
-            )
+            seen = model if views is None else MeanOfViews(model)
+            score(acc, seen, loader, tally, progress=progress)
+            return tally.evaluation(labels or known, _reading_again(data, reader))
         finally:
             unwrap(acc, model, forward)
 
@@ -129,14 +234,12 @@ def score(
     acc: Any,
     model: nn.Module,
     loader: Iterable[tuple[Tensor, Tensor]],
+    tally: Counting[Any],
     *,
-    labels: Sequence[str] | None,
     progress: bool,
-    read: Callable[[int], Any] | None = None,
-) -> Evaluation:
-    """Score a prepared model on a prepared loader; `read` reads an image again."""
+) -> None:
+    """Have a tally count what a prepared model says of a prepared loader."""
     model.eval()
-    tally = Tally()
     bar = progress_bar(loader, "evaluating", shown=progress and acc.is_main_process)
     with torch.no_grad():
         for images, targets in bar:
@@ -148,11 +251,7 @@ def score(
                 )
             # The last batch is filled up with repeated images so that all processes have one;
             # this drops them again.
-            scores, targets = acc.gather_for_metrics((scores, targets))
-            tally.update(scores, targets)
-    if not tally.rows:
-        raise InputError("data: the data set is empty")
-    return tally.evaluation(labels, read)
+            tally.update(*acc.gather_for_metrics((scores, targets)))
 
 
 def _views(

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
-
-import torch
-from torch import Tensor
+from typing import Any, NamedTuple
 
 from convzoo._checks import check_count, check_flags
-from convzoo.datasets._prepared import ImageData, Reader
 from convzoo.errors import InputError
 from convzoo.training._certainty import Calibration, wilson_interval
+from convzoo.training._image_scores import ImageResult, ImageScores
 
 
 @dataclass(frozen=True)
@@ -81,70 +77,6 @@ class Confusion(NamedTuple):
     prediction: str
     images: int
     share: float
-
-
-@dataclass(frozen=True)
-class ImageResult:
-    """What was said of one image.
-
-    Attributes:
-        index: Its number in the data.
-        truth: The name of its class.
-        prediction: The name of the class that scored best.
-        loss: Its cross-entropy, natural logarithm.
-        probability: What its class was given, in [0, 1].
-        confidence: What the best-scored class was given, in [0, 1].
-        right: Whether the best-scored class is the image's.
-    """
-
-    index: int
-    truth: str
-    prediction: str
-    loss: float
-    probability: float
-    confidence: float
-    right: bool
-    _read: Callable[[int], Any] | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def image(self) -> Any:
-        """The image, read from the data now, as the data gives it.
-
-        Raises:
-            InputError: The result does not know the data: it came from JSON, another process, or a
-                DataLoader that draws its order.
-        """
-        if self._read is None:
-            raise InputError(
-                f"image: where image {self.index} is to be read is not known; pass the data set: "
-                "top_losses(data=...)"
-            )
-        return self._read(self.index)
-
-
-@dataclass(frozen=True, eq=False)
-class ImageScores:
-    """What was said of every image, 16 bytes each.
-
-    Attributes:
-        truth: Index of each image's class, int32 (N,).
-        prediction: Index of the best-scored class, int32 (N,).
-        loss: Cross-entropy, float32 (N,).
-        confidence: Probability of the best-scored class, float32 (N,).
-    """
-
-    truth: Tensor
-    prediction: Tensor
-    loss: Tensor
-    confidence: Tensor
-    _read: Callable[[int], Any] | None = field(default=None, repr=False)
-
-    def __len__(self) -> int:
-        return len(self.truth)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the data, which may be large and may not pickle."""
-        return {**vars(self), "_read": None}
 
 
 @dataclass(frozen=True)
@@ -252,11 +184,7 @@ class Evaluation:
             >>> worst[0].loss >= worst[1].loss, worst[0].image.shape
             (True, torch.Size([1, 8, 8]))
         """
-        count = check_count("count", count)
-        scores = self._scores()
-        # NaN is the worst there is; of equals the first.
-        order = scores.loss.nan_to_num(math.inf, math.inf).sort(descending=True, stable=True)
-        return self.results(order.indices[:count].tolist(), data=data)
+        return self.results(self._scores().worst(check_count("count", count)), data=data)
 
     def results(self, indices: Sequence[int], *, data: object = None) -> tuple[ImageResult, ...]:
         """What was said of some images.
@@ -271,37 +199,14 @@ class Evaluation:
         Raises:
             InputError: What was said of each image is not known, or there is no such image.
         """
-        scores = self._scores()
-        if isinstance(indices, (str, bytes)) or not isinstance(indices, Sequence):
-            raise InputError(f"indices: expected numbers of images, got {indices!r:.80}")
-        read = scores._read if data is None else _reading(data, len(scores))
-        found = []
-        for given in indices:
-            i = check_count("indices", given, least=0, most=len(scores) - 1)
-            loss = float(scores.loss[i])
-            truth, prediction = int(scores.truth[i]), int(scores.prediction[i])
-            found.append(
-                ImageResult(
-                    index=i,
-                    truth=self.labels[truth],
-                    prediction=self.labels[prediction],
-                    loss=loss,
-                    probability=math.exp(-loss),
-                    confidence=float(scores.confidence[i]),
-                    right=truth == prediction,
-                    _read=read,
-                )
-            )
-        return tuple(found)
+        return self._scores().results(indices, self.labels, data)
 
     def _check(self) -> None:
         """Refuse numbers of classes that there are not, and columns of several lengths."""
         classes, said = len(self.labels), self.images
         numbers = [place for row in self.counts for place, _ in row]
         if said is not None:
-            sizes = {name: tuple(getattr(said, name).shape) for name in _COLUMNS}
-            if set(sizes.values()) != {(self.samples,)}:
-                raise InputError(f"images: expected {self.samples} of each, got {sizes}")
+            said.check_size(self.samples)
             for column in (said.truth, said.prediction) if self.samples else ():
                 numbers += [int(column.min()), int(column.max())]
         if any(not 0 <= number < classes for number in numbers):
@@ -362,7 +267,7 @@ class Evaluation:
                 for name, value in found.items()
             }
         if images:
-            fields["images"] = {name: getattr(self._scores(), name).tolist() for name in _COLUMNS}
+            fields["images"] = self._scores().to_dict()
         return fields
 
     @classmethod
@@ -388,33 +293,10 @@ class Evaluation:
                 groups |= {name: tuple(groups[name]) for name in Calibration._fields[:3]}
                 given["calibration"] = Calibration(**groups)
             if given.get("images") is not None:
-                columns: dict[str, Any] = dict(given["images"])
-                columns |= {n: torch.tensor(columns[n], dtype=kind) for n, kind in _COLUMNS.items()}
-                given["images"] = ImageScores(**columns)
+                given["images"] = ImageScores.from_dict(given["images"])
             return cls(**given)
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"fields: not those of an Evaluation: {error}") from None
-
-
-_COLUMNS = {
-    "truth": torch.int32,
-    "prediction": torch.int32,
-    "loss": torch.float32,
-    "confidence": torch.float32,
-}
-
-
-def reading(data: ImageData, reader: Reader) -> Callable[[int], Any]:
-    """What reads an image of a data set again, as the data gives it."""
-    return lambda index: reader.pair(data[index], f"item {index}")[0]
-
-
-def _reading(data: object, count: int) -> Callable[[int], Any]:
-    if not (hasattr(data, "__getitem__") and hasattr(data, "__len__")) or len(data) != count:
-        raise InputError(
-            f"data: expected the data set of {count} images that was scored, got {data!r:.80}"
-        )
-    return reading(cast("ImageData", data), Reader("data", None, None))
 
 
 def _pairs(row: Sequence[int | Sequence[int]]) -> tuple[tuple[int, int], ...]:

@@ -6,14 +6,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
-from numbers import Real
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from convzoo._checks import check_count, check_flags, check_path
+from convzoo._checks import check_choice, check_count, check_flags, check_number, check_path
 from convzoo._classifier import Classifier
 from convzoo._modes import check_network
 from convzoo.datasets._prepared import (
@@ -22,9 +21,10 @@ from convzoo.datasets._prepared import (
     ImageTransform,
     Prepared,
     Reader,
+    Targets,
     usual_transform,
 )
-from convzoo.errors import InputError, UnknownNameError
+from convzoo.errors import InputError
 from convzoo.training._accelerator import (
     MixedPrecision,
     accelerator,
@@ -33,17 +33,9 @@ from convzoo.training._accelerator import (
     sharded_wanted,
 )
 from convzoo.training._aid import DropBlockAid
+from convzoo.training._checkpoint import how_often
 from convzoo.training._class_balance import given_weights, image_weights
-from convzoo.training._data import (
-    LoaderSteps,
-    OwnSteps,
-    Steps,
-    StepSampler,
-    batches_of,
-    eval_loader,
-    number_of_classes,
-    shared_out,
-)
+from convzoo.training._data import eval_loader, number_of_classes, steps_of
 from convzoo.training._early_stopping import EarlyStopping
 from convzoo.training._evaluate import unwrap
 from convzoo.training._fit_aids import (
@@ -58,7 +50,15 @@ from convzoo.training._l2_sp import L2SP
 from convzoo.training._loop import Monitor, Run
 from convzoo.training._mixing import Mixing, MixingName
 from convzoo.training._progress import Progress
-from convzoo.training._recipe import CrossEntropy, Loss, OptimizerName, make_optimizer
+from convzoo.training._recipe import (
+    CrossEntropy,
+    Loss,
+    LossName,
+    OptimizerName,
+    made_loss,
+    make_optimizer,
+    targets_of,
+)
 from convzoo.training._records import EpochRecord, History, StepRecord
 from convzoo.training._replica import Replica, ShardedReplica
 from convzoo.training._resizing import ProgressiveResizing
@@ -96,13 +96,13 @@ def fit(
     label_smoothing: float = 0.0,
     class_weights: Literal["auto"] | Tensor | Sequence[float] | None = None,
     balanced: bool = False,
-    loss: Loss | None = None,
+    loss: Loss | LossName | None = None,
     mixing: MixingName | Mixing | None = None,
     resizing: bool | ProgressiveResizing = False,
     flips: Literal["alternating"] | None = None,
     train_transform: ImageTransform | None = None,
     eval_transform: ImageTransform | None = None,
-    monitor: Monitor = "accuracy",
+    monitor: Monitor | None = None,
     early_stopping: EarlyStopping | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | timedelta | None = timedelta(minutes=10),
@@ -180,6 +180,8 @@ def fit(
         loss: Called with what the network returned in training and the targets, (B,), or of mixed
             images (B, num_classes); returns the mean. None is cross-entropy, to which each
             auxiliary head adds its own times the network's `aux_weight`, if it has one, else 0.3.
+            `"mse"`, the mean squared error, is for numbers: each label is a float, or as many as
+            the network has outputs.
         mixing: [Mixing][convzoo.training.Mixing] of images: `"mixup"`, `"cutmix"`, or `"both"` in
             turn. Training accuracy is not counted then.
         resizing: Whether training images are small at first, by a
@@ -190,7 +192,8 @@ def fit(
         train_transform: What to do with every training image instead of the preset's `train()`.
         eval_transform: What to do with every validation image instead of the preset's `eval()`.
         monitor: What makes an epoch the best: highest validation `"accuracy"` (of equals the one
-            with the lowest loss) or lowest validation `"loss"`.
+            with the lowest loss) or lowest validation `"loss"`; None is the accuracy, of numbers
+            the loss.
         early_stopping: Ends training when the monitored figure no longer improves; needs `val`.
         checkpoint: A folder. Every best network goes to its subfolder `best`, as
             [save][convzoo.save] writes it, and the state after each epoch to `last.pt`.
@@ -258,8 +261,12 @@ def fit(
     epochs = check_count("epochs", epochs)
     batch_size = check_count("batch_size", batch_size)
     gradient_accumulation = check_count("gradient_accumulation", gradient_accumulation)
-    if monitor not in ("accuracy", "loss"):
-        raise UnknownNameError("monitor", str(monitor), ("accuracy", "loss"))
+    labelled_by = targets_of(loss)
+    monitor = _monitor(monitor, labelled_by)
+    of_classes = {"balanced": balanced or None, "mixing": mixing, "class_weights": class_weights}
+    for name, value in of_classes.items():
+        if labelled_by == "numbers" and value is not None:
+            raise InputError(f"{name}: belongs to classes, got loss={loss!r} as well")
     if val is None and early_stopping is not None:
         raise InputError("early_stopping: needs a validation set, got val=None")
     if resume and checkpoint is None:
@@ -268,18 +275,12 @@ def fit(
         raise InputError(
             f"early_stopping: expected EarlyStopping(patience), got {early_stopping!r:.80}"
         )
-    if max_grad_norm is not None and (
-        not isinstance(max_grad_norm, Real)
-        or isinstance(max_grad_norm, bool)
-        or not max_grad_norm > 0
-    ):
-        raise InputError(
-            f"max_grad_norm: expected a number above 0, or None for no limit, got {max_grad_norm!r}"
-        )
+    if max_grad_norm is not None and check_number("max_grad_norm", max_grad_norm, 0) == 0:
+        raise InputError("max_grad_norm: expected a number above 0, or None for no limit, got 0")
     num_workers = check_count("num_workers", num_workers, least=0)
     if channels_last is not None:
         check_flags(channels_last=channels_last)
-    checkpoint_every = _often("checkpoint_every", checkpoint_every)
+    checkpoint_every = how_often("checkpoint_every", checkpoint_every)
     # What torch's generators take, with room for the number of the epoch.
     seed = check_count("seed", seed, least=-(2**63), most=2**63 - 1)
     require_train_extra()
@@ -287,60 +288,43 @@ def fit(
     logs = folder if logging_dir is None else check_path("logging_dir", logging_dir)
     tracked = Trackers(trackers, logs)
     classes = number_of_classes(net)
-    usual, any_target = usual_transform(net, train=True), loss is not None
-    known = getattr(net, "labels", None)
-    reader = Reader("train", train_transform, usual, classes, any_target, columns, known)
+    known = None if labelled_by == "numbers" else getattr(net, "labels", None)
+    usual = usual_transform(net, train=True)
+    reader = Reader("train", train_transform, usual, classes, labelled_by, columns, known)
     train_data, val_data = Prepared(train, reader), None
     if val is not None:
         usual = usual_transform(net, train=False)
-        reader = Reader("val", eval_transform, usual, classes, columns=columns, labels=known)
+        judged: Targets = "numbers" if labelled_by == "numbers" else "classes"
+        reader = Reader("val", eval_transform, usual, classes, judged, columns, known)
         val_data = Prepared(val, reader)
+    if balanced and train_data.loader is not None:
+        raise InputError("balanced: a DataLoader draws by itself; give it a balanced_sampler(data)")
     numbered = train if isinstance(train, DataLoader) else train_data.data
     aids = image_aids(
         train_data, net, mixing=mixing, resizing=resizing, flips=flips, epochs=epochs, seed=seed
     )
     weights = given_weights(class_weights, numbered, classes, columns)
-    if loss is None:
-        loss = CrossEntropy(label_smoothing, getattr(net, "aux_weight", 0.3), weights)
-    elif label_smoothing or weights is not None:
-        name = "label_smoothing" if label_smoothing else "class_weights"
-        raise InputError(f"{name}: belongs to the usual loss, got a loss function as well")
+    loss = made_loss(loss, getattr(net, "aux_weight", 0.3), label_smoothing, weights)
     share = loss.share if isinstance(loss, CrossEntropy) else len
 
     with ExitStack() as stack:
         acc = stack.enter_context(accelerator(cpu=cpu, mixed_precision=mixed_precision))
         stack.callback(acc.free_memory)  # what refers to each other would stay for a while
-        processes, rank = acc.num_processes, acc.process_index
+        processes = acc.num_processes
         if processes > 1 and len(getattr(net, "hf_device_map", ())) > 1:
             raise InputError(
                 "net: it lies on several devices, which one process trains; this job has "
                 f"{processes} processes"
             )
-        steps: Steps
-        if train_data.loader is not None:
-            if balanced:
-                raise InputError(
-                    "balanced: a DataLoader draws by itself; give it a balanced_sampler(data)"
-                )
-            batches = batches_of(train_data.loader, "train")
-            loader = acc.prepare_data_loader(shared_out(train_data.loader, processes))
-            steps = LoaderSteps(loader, batches, gradient_accumulation, seed, rank)
-        else:
-            images = len(train_data)
-            batch_size = _batch_size(batch_size, images, gradient_accumulation, processes)
-            steps = OwnSteps(
-                train_data,
-                StepSampler(
-                    images,
-                    batch_size,
-                    seed,
-                    rank=rank,
-                    processes=processes,
-                    weights=image_weights(numbered, columns=columns) if balanced else None,
-                ),
-                num_workers=num_workers,
-                pin_memory=acc.device.type == "cuda",
-            )
+        steps, batch_size = steps_of(
+            train_data,
+            acc,
+            batch_size=batch_size,
+            parts=gradient_accumulation,
+            weights=image_weights(numbered, columns=columns) if balanced else None,
+            num_workers=num_workers,
+            seed=seed,
+        )
         sharded = sharded_wanted(sharded, acc, optimizer)
         if sync_batch_norm:
             stack.enter_context(synchronised_batch_norm(net, acc.device, processes))
@@ -451,6 +435,7 @@ def fit(
             on_epoch=on_epoch,
             trackers=tracked,
             settings=settings,
+            regression=labelled_by == "numbers",
         )
         try:
             with seeded(seed, acc.device):
@@ -463,26 +448,12 @@ def fit(
             net.eval()
 
 
-def _often(name: str, every: object) -> int | timedelta | None:
-    """How often something is done: after so many steps, so much time, or not at all."""
-    if every is None or (isinstance(every, timedelta) and every > timedelta()):
-        return every
-    if isinstance(every, timedelta):
-        raise InputError(f"{name}: expected a time above 0, got {every}")
-    try:
-        return check_count(name, every)
-    except InputError as error:
-        raise InputError(f"{error}; a time is a datetime.timedelta, and None is never") from None
-
-
-def _batch_size(wanted: int, images: int, parts: int, processes: int) -> int:
-    """The batch of a step, cut evenly into the parts that go through the network one by one."""
-    unit = parts * processes
-    if wanted % unit:
-        raise InputError(
-            f"batch_size: expected a multiple of {unit} ({processes} process(es) times "
-            f"gradient_accumulation={parts}), got {wanted}"
-        )
-    if images < unit:
-        raise InputError(f"train: expected at least {unit} images for one step, got {images}")
-    return min(wanted, images // unit * unit)
+def _monitor(given: Monitor | None, targets: Targets) -> Monitor:
+    """What chooses the best epoch."""
+    if given is not None:
+        check_choice("monitor", given, get_args(Monitor))
+    if targets != "numbers":
+        return given or "accuracy"
+    if given == "accuracy":
+        raise InputError('monitor: numbers are not right or wrong; pass "loss", or None')
+    return "loss"

@@ -15,7 +15,7 @@ from convzoo.training._accelerator import MixedPrecision
 from convzoo.training._early_stopping import EarlyStopping
 from convzoo.training._loop import Monitor
 from convzoo.training._mixing import Mixing, MixingName
-from convzoo.training._recipe import Loss, OptimizerName
+from convzoo.training._recipe import Loss, LossName, OptimizerName
 from convzoo.training._records import EpochRecord, StepRecord
 from convzoo.training._resizing import ProgressiveResizing
 from convzoo.training._schedules import Schedule, ScheduleEvery
@@ -45,13 +45,13 @@ class FitOptions(TypedDict, total=False):
     label_smoothing: float
     class_weights: Literal["auto"] | Tensor | Sequence[float] | None
     balanced: bool
-    loss: Loss | None
+    loss: Loss | LossName | None
     mixing: MixingName | Mixing | None
     resizing: bool | ProgressiveResizing
     flips: Literal["alternating"] | None
     train_transform: ImageTransform | None
     eval_transform: ImageTransform | None
-    monitor: Monitor
+    monitor: Monitor | None
     early_stopping: EarlyStopping | None
     checkpoint: str | os.PathLike[str] | None
     checkpoint_every: int | timedelta | None

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Unpack
 
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
 from convzoo.datasets import LabelledImages
-from convzoo.datasets._prepared import Columns, ImageData, ImageTransform
+from convzoo.datasets._prepared import ImageData, ImageTransform
 from convzoo.errors import InputError
 from convzoo.training._evaluation import Evaluation
 from convzoo.training._tally import Tally
-from convzoo.transfer import HeadRates, cached_features, find_head_lr, fit_head, replace_head
-from convzoo.transfer._feature_store import Cache
-from convzoo.transfer._features import FeaturePrecision
+from convzoo.transfer import (
+    FeatureOptions,
+    HeadRates,
+    cached_features,
+    find_head_lr,
+    fit_head,
+    replace_head,
+)
 from convzoo.transfer._fit_head import FOLDS, HeadRecipe, head_scores
-
-if TYPE_CHECKING:
-    from convzoo.inference._accelerate import EngineChoice
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,10 @@ def linear_probe(
     epochs: int = 100,
     lr: float | None = None,
     weight_decay: float = 1e-2,
-    batch_size: int = 64,
-    columns: Columns | None = None,
     views: int = 1,
     augment: ImageTransform | None = None,
-    engine: EngineChoice | None = None,
-    precision: FeaturePrecision = "fp32",
-    cache: Cache = False,
     seed: int = 0,
+    **options: Unpack[FeatureOptions],
 ) -> LinearProbe:
     """Give a network a new head and train that alone: how good its features are for your classes.
 
@@ -89,14 +87,10 @@ def linear_probe(
         lr: Learning rate of the head; None finds one by cross-validation on the training images
             ([find_head_lr][convzoo.transfer.find_head_lr]).
         weight_decay: Weight decay of the head.
-        batch_size: Images that go through the backbone at a time.
-        columns: As in `cached_features`.
-        views: Likewise, of the training images.
+        views: As in `cached_features`, of the training images.
         augment: Likewise.
-        engine: Likewise.
-        precision: Likewise.
-        cache: Likewise.
         seed: Of the fresh head, the order and the views.
+        **options: `batch_size`, `columns`, `engine`, `precision` and `cache`, likewise.
 
     Returns:
         The learning rate, the losses, and how the head scores both sets.
@@ -115,23 +109,9 @@ def linear_probe(
         (True, ('0', '1', '2'))
     """
     # All that is wrong is said before the network loses its head.
-    seed = HeadRecipe.checked(epochs, lr or 0.0, weight_decay, batch_size, seed).seed
+    seed = HeadRecipe.checked(epochs, lr or 0.0, weight_decay, 1, seed).seed
     if labels is not None and not isinstance(labels, Sequence):
         raise InputError(f"labels: expected a sequence of names, got {labels!r:.80}")
-
-    def features_of(data: ImageData | Iterable[Any], views: int) -> TensorDataset:
-        return cached_features(
-            net,
-            data,
-            batch_size=batch_size,
-            columns=columns,
-            views=views,
-            augment=augment if views > 1 else None,
-            engine=engine,
-            precision=precision,
-            cache=cache,
-            seed=seed,
-        )
 
     names = getattr(train, "classes", None) if labels is None else labels
     if names is not None and labels is None:
@@ -139,8 +119,8 @@ def linear_probe(
     own = tuple(train.classes) if isinstance(train, LabelledImages) else ()
     if isinstance(val, LabelledImages) and own and not set(val.classes).isdisjoint(own):
         val = val.numbered_as(own)
-    seen = features_of(train, views)
-    others = None if val is None else features_of(val, 1)
+    seen = cached_features(net, train, views=views, augment=augment, seed=seed, **options)
+    others = None if val is None else cached_features(net, val, seed=seed, **options)
     classes = _classes(seen) if names is None else len(names)
     for name, features in (("train", seen), ("val", others)):
         if features is not None and _classes(features) > classes:

@@ -24,8 +24,12 @@ from convzoo.training._evaluation import Evaluation
 from convzoo.training._processes import lost_processes_told
 from convzoo.training._progress import Progress
 from convzoo.training._records import EpochRecord, History, StepRecord, StopReason
+from convzoo.training._regression import RegressionEvaluation, RegressionTally
 from convzoo.training._step import LOOK, NotFiniteError, Stepper, Sums
+from convzoo.training._tally import Tally
 from convzoo.training._trackers import Trackers
+
+Scored = Evaluation | RegressionEvaluation
 
 Monitor = Literal["accuracy", "loss"]
 """What of the validation chooses the best epoch."""
@@ -77,6 +81,7 @@ class Run:
     on_epoch: Callable[[EpochRecord], None] | None
     trackers: Trackers
     settings: dict[str, object]
+    regression: bool = False  # whether numbers are learned, not classes
 
     records: list[EpochRecord] = field(default_factory=list)
     done: int = 0  # steps of the current epoch
@@ -142,11 +147,11 @@ class Run:
             train_loss=train_loss,
             train_accuracy=train_accuracy,
             val_loss=None if result is None else result.loss,
-            val_accuracy=None if result is None else result.top1,
+            val_accuracy=_accuracy(result),
             lr=self.lr,
             seconds=time.perf_counter() - began,
             ema_val_loss=None if averaged is None else averaged.loss,
-            ema_val_accuracy=None if averaged is None else averaged.top1,
+            ema_val_accuracy=_accuracy(averaged),
             mixed=any(aid.name == "mixing" for aid in self.aids),
         )
         figures = {name: value for name, value in asdict(record).items() if name != "mixed"}
@@ -193,7 +198,7 @@ class Run:
             if self.on_step is not None:
                 self.on_step(StepRecord(step, epoch, loss, self.lr))
 
-    def _evaluate(self, epoch: int) -> list[Evaluation]:
+    def _evaluate(self, epoch: int) -> list[Scored]:
         """Scores of the weights that the aids offer, and last of those that train."""
         offered = (aid.averaged() for aid in self.aids)
         weights: list[AbstractContextManager[None]] = [one for one in offered if one is not None]
@@ -204,23 +209,21 @@ class Run:
                 self.replica.pull()
                 if self.val_loader is None:
                     continue
-                result = score(
-                    self.acc,
-                    self.stepper.model,
-                    self.val_loader,
-                    labels=None,
-                    progress=self.progress.bars,
-                )
+                tally = RegressionTally() if self.regression else Tally()
+                bars = self.progress.bars
+                score(self.acc, self.stepper.model, self.val_loader, tally, progress=bars)
+                result = tally.evaluation(None)
                 results.append(result)
                 self._judge(epoch, result)
         return results
 
-    def _key(self, result: Evaluation) -> tuple[float, float]:
+    def _key(self, result: Scored) -> tuple[float, float]:
         """What has to be higher for a result to be better."""
         loss = -result.loss if math.isfinite(result.loss) else -math.inf
-        return (result.top1, loss) if self.monitor == "accuracy" else (loss, result.top1)
+        accuracy = _accuracy(result) or 0.0
+        return (accuracy, loss) if self.monitor == "accuracy" else (loss, accuracy)
 
-    def _judge(self, epoch: int, result: Evaluation) -> None:
+    def _judge(self, epoch: int, result: Scored) -> None:
         """Keep the weights if they are the best so far."""
         key = self._key(result)
         if self.best_weights is not None and key <= self.best_key:
@@ -352,6 +355,10 @@ class Run:
             self.acc.scaler.load_state_dict(state["scaler"])
         if self.early_stopping is not None and state["early_stopping"] is not None:
             self.early_stopping.load_state_dict(state["early_stopping"])
+
+
+def _accuracy(result: Scored | None) -> float | None:
+    return result.top1 if isinstance(result, Evaluation) else None
 
 
 def _listed(data: object, places: Sequence[int], most: int = 8) -> str:

@@ -28,7 +28,14 @@ from convzoo.datasets._prepared import (
 )
 from convzoo.errors import InputError
 from convzoo.training._data import number_of_classes
-from convzoo.training._recipe import CrossEntropy, Loss, OptimizerName, make_optimizer
+from convzoo.training._recipe import (
+    Loss,
+    LossName,
+    OptimizerName,
+    made_loss,
+    make_optimizer,
+    targets_of,
+)
 from convzoo.transfer._find_heads import unwrap
 
 _SMOOTHING = 0.98  # fastai's
@@ -102,7 +109,7 @@ def lr_find(
     data: ImageData | DataLoader[Any],
     *,
     optimizer: OptimizerName | Optimizer = "adamw",
-    loss: Loss | None = None,
+    loss: Loss | LossName | None = None,
     start: float = 1e-7,
     end: float = 10.0,
     steps: int = 100,
@@ -166,10 +173,10 @@ def lr_find(
     if isinstance(optimizer, Optimizer):
         _check_parameters(core, optimizer)
     classes, known = number_of_classes(core), getattr(core, "labels", None)
-    usual, any_target = usual_transform(core, train=True), loss is not None
-    reader = Reader("data", transform, usual, classes, any_target, columns, known)
-    if loss is None:
-        loss = CrossEntropy(0.0, getattr(core, "aux_weight", 0.3))
+    usual, targets = usual_transform(core, train=True), targets_of(loss)
+    known = None if targets == "numbers" else known
+    reader = Reader("data", transform, usual, classes, targets, columns, known)
+    loss = made_loss(loss, getattr(core, "aux_weight", 0.3))
     prepared = Prepared(data, reader)
     device = next((p.device for p in core.parameters()), torch.device("cpu"))
     if device.type == "meta":

@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from convzoo._checks import check_number
+from convzoo._checks import check_choice, check_number
+from convzoo.datasets._prepared import Targets
 from convzoo.errors import InputError, UnknownNameError
 from convzoo.models import loss_with_aux
 
@@ -21,6 +22,9 @@ OptimizerName = Literal["adamw", "adam", "sgd", "rmsprop"]
 
 Loss = Callable[[Any, Tensor], Tensor]
 """From what the network returned in training, and the targets (B,), to a mean loss."""
+
+LossName = Literal["mse"]
+"""Losses by name: the mean squared error, for a network that gives numbers."""
 
 # With the learning rate and the weight decay where the user gave none.
 _OPTIMIZERS: Final[dict[str, tuple[Callable[..., Optimizer], float, float]]] = {
@@ -100,6 +104,68 @@ def make_optimizer(
         raise InputError(f"optimizer_options: {error!s:.200}") from None
 
 
+def targets_of(loss: Loss | LossName | None) -> Targets:
+    """What labels a loss compares with; refuses what is no loss."""
+    if loss is None:
+        return "classes"
+    if isinstance(loss, str):
+        check_choice("loss", loss, get_args(LossName))
+        return "numbers"
+    if not callable(loss):
+        raise InputError(f'loss: expected a function, "mse" or None, got {loss!r:.80}')
+    return "any"
+
+
+def made_loss(
+    loss: Loss | LossName | None,
+    aux_weight: float,
+    label_smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
+) -> Loss:
+    """The loss that was named or given; None is cross-entropy, to which the last two belong."""
+    if loss is None:
+        return CrossEntropy(label_smoothing, aux_weight, class_weights)
+    if label_smoothing or class_weights is not None:
+        name = "label_smoothing" if label_smoothing else "class_weights"
+        raise InputError(f"{name}: belongs to the usual loss, got loss={loss!r:.80} as well")
+    return SquaredError(aux_weight) if isinstance(loss, str) else loss
+
+
+class SquaredError:
+    """The mean squared error of numbers, and of those of auxiliary heads with less weight.
+
+    Args:
+        aux_weight: As in [CrossEntropy][convzoo.training._recipe.CrossEntropy].
+    """
+
+    def __init__(self, aux_weight: float) -> None:
+        self.aux_weight = aux_weight
+
+    def __call__(self, output: Tensor | tuple[Tensor | None, ...], targets: Tensor) -> Tensor:
+        """The mean loss of a batch; numbers and targets are (B, k)."""
+        return loss_with_aux(present(output), targets, criterion=self._mean, weight=self.aux_weight)
+
+    def _mean(self, numbers: Tensor, targets: Tensor) -> Tensor:
+        check_numbers(numbers, targets)
+        return F.mse_loss(numbers, targets.to(numbers.dtype))
+
+
+def check_numbers(numbers: Tensor, targets: Tensor) -> None:
+    """Refuse what torch would stretch: (B, 1) against (B, k) compares every number with one."""
+    if numbers.shape != targets.shape:
+        raise InputError(
+            f"net: expected numbers {tuple(targets.shape)} from it, as the labels are, got "
+            f"{tuple(numbers.shape)}; replace_head(net, {targets.shape[-1]}) gives it as many"
+        )
+
+
+def present(output: Tensor | tuple[Tensor | None, ...]) -> Tensor | tuple[Tensor, ...]:
+    """What a network returned, less the auxiliary heads that were left out (None)."""
+    if isinstance(output, Tensor):
+        return output
+    return tuple(scores for scores in output if scores is not None)
+
+
 class CrossEntropy:
     """Cross-entropy on the scores, and on those of auxiliary heads with less weight.
 
@@ -120,11 +186,9 @@ class CrossEntropy:
 
     def __call__(self, output: Tensor | tuple[Tensor | None, ...], targets: Tensor) -> Tensor:
         """The mean loss of a batch; an auxiliary head that was left out (None) counts nothing."""
-        if not isinstance(output, Tensor):
-            output = tuple(scores for scores in output if scores is not None)
         if self.class_weights is not None:
             self.class_weights = self.class_weights.to(targets.device)
-        return loss_with_aux(output, targets, criterion=self._mean, weight=self.aux_weight)
+        return loss_with_aux(present(output), targets, criterion=self._mean, weight=self.aux_weight)
 
     def share(self, targets: Tensor) -> Tensor | int:
         """How much a part of a batch counts in the mean over all of it."""

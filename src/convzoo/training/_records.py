@@ -48,8 +48,9 @@ class EpochRecord:
         train_accuracy: Share of training images scored right, measured the same way while the
             weights move, in [0, 1]; None where the targets are not class indices or images were
             mixed, on which accuracy cannot be compared with any other.
-        val_loss: Mean cross-entropy on the validation images after the epoch, or None.
-        val_accuracy: Share of them scored right, in [0, 1], or None.
+        val_loss: Mean cross-entropy on the validation images after the epoch, with `loss="mse"`
+            the mean squared error, or None.
+        val_accuracy: Share of them scored right, in [0, 1]; None without any, and of numbers.
         lr: Learning rate of the first parameter group at the epoch's last step.
         seconds: How long the epoch took, validation included.
         ema_val_loss: Like `val_loss`, of the moving average of the weights; None without one.
@@ -84,10 +85,14 @@ class EpochRecord:
             text += f", accuracy {self.train_accuracy:.2%}"
         elif self.mixed:
             text += " on mixed images"
-        if self.val_loss is not None and self.val_accuracy is not None:
-            text += f"; val loss {self.val_loss:.4f}, accuracy {self.val_accuracy:.2%}"
-        if self.ema_val_loss is not None and self.ema_val_accuracy is not None:
-            text += f", averaged {self.ema_val_loss:.4f}, {self.ema_val_accuracy:.2%}"
+        if self.val_loss is not None:
+            text += f"; val loss {self.val_loss:.4f}"
+        if self.val_accuracy is not None:
+            text += f", accuracy {self.val_accuracy:.2%}"
+        if self.ema_val_loss is not None:
+            text += f", averaged {self.ema_val_loss:.4f}"
+        if self.ema_val_accuracy is not None:
+            text += f", {self.ema_val_accuracy:.2%}"
         return f"{text} ({self.seconds:.1f} s)"
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from convzoo.errors import InputError
 from convzoo.training._certainty import calibrate
-from convzoo.training._evaluation import Evaluation, ImageScores
+from convzoo.training._evaluation import Evaluation
+from convzoo.training._image_scores import ImageScores
 
 
 class Tally:
@@ -46,6 +47,8 @@ class Tally:
         self, labels: Sequence[str] | None, read: Callable[[int], Any] | None = None
     ) -> Evaluation:
         """The result; `read` is what reads an image again."""
+        if not self.rows:
+            raise InputError("data: the data set is empty")
         n = self.num_classes
         truth, prediction, among = torch.cat(self.rows, 1).cpu()
         loss, confidence = torch.cat(self.values, 1).cpu()

@@ -5,7 +5,7 @@ Works on every [Classifier][convzoo.Classifier] and on torchvision's and timm's 
 
 from __future__ import annotations
 
-from convzoo.transfer._features import FeaturePrecision, cached_features
+from convzoo.transfer._features import FeatureOptions, FeaturePrecision, cached_features
 from convzoo.transfer._find_heads import find_heads
 from convzoo.transfer._fit_head import HeadRates, find_head_lr, fit_head
 from convzoo.transfer._freeze import freeze, unfreeze
@@ -15,6 +15,7 @@ from convzoo.transfer._report import Drift, PartReport, State, TransferReport, r
 
 __all__ = [
     "Drift",
+    "FeatureOptions",
     "FeaturePrecision",
     "HeadRates",
     "ParamGroup",

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import copy
-import os
 import threading
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import Any, Literal, TypedDict, cast, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 
 from convzoo._checks import check_choice, check_count, check_tensor
+from convzoo._engines._accelerate import EngineChoice, accelerate
+from convzoo._engines._folded import folded
+from convzoo._engines._threads import calling_modules, in_threads, usual_workers
 from convzoo._modes import evaluation
 from convzoo.datasets import LabelledImages
 from convzoo.datasets._prepared import (
@@ -32,9 +34,6 @@ from convzoo.errors import InputError
 from convzoo.transfer._feature_store import Cache, FeatureStore, digest, has_hooks, open_store
 from convzoo.transfer._find_heads import find_heads, unwrap
 
-if TYPE_CHECKING:
-    from convzoo.inference._accelerate import EngineChoice
-
 FeaturePrecision = Literal["fp32", "bf16"]
 """Number format in which the backbone runs; features are float32 in any case."""
 
@@ -43,6 +42,16 @@ _DRAWING = threading.Lock()  # torch's generator belongs to all threads
 # How far features of the quickened backbone may be from those of the network itself, as a share of
 # the largest: rounding, in fp32 of sums in another order.
 _ROUNDING = {"fp32": 1e-3, "bf16": 1e-1}
+
+
+class FeatureOptions(TypedDict, total=False):
+    """How [cached_features][convzoo.cached_features] runs, as others pass it on."""
+
+    batch_size: int
+    columns: Columns | None
+    engine: EngineChoice | None
+    precision: FeaturePrecision
+    cache: Cache
 
 
 def cached_features(
@@ -111,7 +120,7 @@ def cached_features(
     seed = check_count("seed", seed, least=-(2**63), most=2**63 - 1)
     check_choice("precision", precision, get_args(FeaturePrecision))
     reader = Reader(
-        "data", None, usual_transform(core, train=False), any_target=True, columns=columns
+        "data", None, usual_transform(core, train=False), targets="any", columns=columns
     )
     augmented = None
     if views > 1:
@@ -140,7 +149,8 @@ def cached_features(
         backbone = _Backbone(core, head, engine, precision)
         if store is not None:
             stack.callback(store.write)  # what is there counts, also after Ctrl-C
-        for chunk in items.chunks(data, max(1, batch_size // views), stack):
+        chunks = items.chunks(data, max(1, batch_size // views))
+        for chunk in stack.enter_context(closing(chunks)):
             rows = _rows(chunk, backbone, store)  # (b * views, D)
             features.append(rows.reshape(-1, views, rows.shape[1]) if views > 1 else rows)
             labels.append(default_collate([item.label for item in chunk]))
@@ -168,7 +178,7 @@ class _Items:
     seed: int
     store: FeatureStore | None
 
-    def chunks(self, data: object, size: int, stack: ExitStack) -> Iterator[list[_Item]]:
+    def chunks(self, data: object, size: int) -> Generator[list[_Item]]:
         if isinstance(data, IterableDataset):
             data = DataLoader(data, batch_size=size)
         if isinstance(data, Iterable) and (
@@ -181,18 +191,11 @@ class _Items:
             yield from self._batches(cast("Iterable[Any]", data))
             return
         read = partial(self._from_data, data, whole)
-        places = range(len(whole))
-        parts = [places[i : i + size] for i in range(0, len(whole), size)]
-        if _file(data, 0) is not None:
-            pool = stack.enter_context(ThreadPoolExecutor(_processors(), "convzoo-images"))
-            # The next images are read while the network runs on these.
-            ahead = [pool.submit(read, i) for i in parts[0]]
-            for part in [*parts[1:], range(0)]:
-                ready, ahead = ahead, [pool.submit(read, i) for i in part]
-                yield [future.result() for future in ready]
-        else:
-            for part in parts:
-                yield [read(i) for i in part]
+        # The next files are read while the network runs on these.
+        workers = 0 if _file(data, 0) is None else usual_workers()
+        found = in_threads(read, range(len(whole)), workers=workers, ahead=size)
+        while part := list(islice(found, size)):
+            yield part
 
     def _from_data(self, data: Any, whole: Prepared, index: int) -> _Item:
         what = f"item {index}"
@@ -319,7 +322,7 @@ class _Backbone:
     def __call__(self, x: Tensor) -> Tensor:
         """Features (B, D) of inputs (B, C, H, W), on the CPU."""
         x = x.to(self._device)
-        with torch.no_grad():
+        with torch.no_grad(), calling_modules():
             if self._run is None:
                 self._run = self._choose(x)
             return _vectors(self._run(x)).float().cpu()
@@ -354,16 +357,12 @@ class _Backbone:
         return self.plain
 
     def _quickened(self, x: Tensor) -> Any:
-        from convzoo.inference._engines._folded import folded
-
         try:
             body = copy.deepcopy(self._core)
         except (RuntimeError, TypeError):  # tensors with a history, locks, open files
             return None
         body.set_submodule(self._path, nn.Identity())
         if self._engine is not None:
-            from convzoo.inference._accelerate import accelerate
-
             return accelerate(body, x, engine=self._engine, precision=self._precision)
         dtype = torch.bfloat16 if self._precision == "bf16" else torch.float32
         layout = torch.channels_last
@@ -376,15 +375,6 @@ def _lists_batches(data: object) -> bool:
     first = data[0] if isinstance(data, (list, tuple)) and data else None
     image = first[0] if isinstance(first, (list, tuple)) and first else None
     return isinstance(image, Tensor) and image.ndim == 4
-
-
-def _processors() -> int:
-    """How many of them this process may use, 16 at most."""
-    try:
-        count = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        count = os.cpu_count() or 1
-    return min(16, count)
 
 
 def _vectors(features: Tensor, count: int | None = None) -> Tensor:

@@ -116,7 +116,11 @@ def draw_activations(curves: Mapping[str, ActivationCurve], *, path: Path = None
         >>> [axes.get_title() for axes in figure.axes]
         ['relu', 'tanh']
     """
-    if not isinstance(curves, Mapping) or not curves:
+    if (
+        not isinstance(curves, Mapping)
+        or not curves
+        or not all(isinstance(curve, ActivationCurve) for curve in curves.values())
+    ):
         raise InputError(f"curves: expected what activations returns, got {curves!r:.80}")
     columns = min(len(curves), 4)
     rows = -(-len(curves) // columns)

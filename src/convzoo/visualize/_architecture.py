@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from xml.sax.saxutils import escape
 
 from torch import nn
 
+from convzoo._checks import check_path
 from convzoo._summary import summary
 from convzoo._trace import trace
+from convzoo.hub._replace import replace_files
 from convzoo.transfer._find_heads import unwrap
 from convzoo.visualize._plan import Box, Parallel, Part, Repeat, plan
 
@@ -46,7 +47,7 @@ def architecture(
         net: Any network that maps one batch of images to one tensor.
         input_size: Side of the image in pixels, or (height, width); None means what the network's
             paper or preset says.
-        path: Where to write it, `.svg`. None does not.
+        path: Where to write it, `.svg`; its folder is made. None does not.
 
     Returns:
         The SVG document. A pointer on a box shows the layer's path.
@@ -54,6 +55,7 @@ def architecture(
     Raises:
         InputError: `input_size` is no size, or the network does not say its own and neither did
             you.
+        WeightsError: The file cannot be written.
 
     Examples:
         >>> import convzoo
@@ -72,7 +74,8 @@ def architecture(
         + (f"; {left_out} of its connections are not drawn" if left_out else "")
     )
     if path is not None:
-        Path(path).write_text(text, encoding="utf-8")
+        place = check_path("path", path)
+        replace_files(place.parent, {place.name: [text.encode()]})
     return text
 
 

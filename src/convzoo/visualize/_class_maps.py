@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from convzoo._checks import check_flags
 from convzoo.errors import InputError
 from convzoo.transfer._find_heads import find_heads
 from convzoo.visualize._pixels import ImageInput, prepare
@@ -62,6 +63,7 @@ def grad_cam(
         >>> visualize.grad_cam(net, torch.randn(2, 1, 28, 28), target=9).shape
         torch.Size([2, 28, 28])
     """
+    check_flags(raw=raw)
     with looking(net) as core:
         x = prepare(core, images)
         found, gradient = _map_and_gradient(core, x, target, stage)
@@ -96,6 +98,7 @@ def grad_cam_pp(
         InputError: As in `grad_cam`.
         UnknownNameError: There is no such stage.
     """
+    check_flags(raw=raw)
     with looking(net) as core:
         x = prepare(core, images)
         found, gradient = _map_and_gradient(core, x, target, stage)
@@ -138,6 +141,7 @@ def cam(
         >>> visualize.cam(net, torch.randn(1, 3, 32, 32)).shape
         torch.Size([1, 32, 32])
     """
+    check_flags(raw=raw)
     with looking(net, gradients=False) as core:
         x = prepare(core, images)
         found, scores = map_and_scores(core, x, None)

@@ -6,26 +6,24 @@ The page is one HTML file. It holds every number that it shows, as float16, and 
 from __future__ import annotations
 
 import base64
-import html
 import io
 import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from convzoo._checks import check_count
+from convzoo._checks import check_count, check_path
 from convzoo.errors import InputError
 from convzoo.hub._replace import replace_files
 from convzoo.presets import Preset
 from convzoo.visualize._class_maps import grad_cam
 from convzoo.visualize._explored import Seen, look_inside
+from convzoo.visualize._page import written
 from convzoo.visualize._pixels import ImageInput, pixels, prepare, preset_of
 from convzoo.visualize._probe import looking, run
 
@@ -83,7 +81,7 @@ def explore(
         ('look.html', True)
     """
     classes = check_count("classes", classes)
-    path = Path(path)
+    path = check_path("path", path)
     preset = preset_of(net) if preset is None else preset
     with looking(net) as core:
         x = prepare(core, images, preset)
@@ -260,9 +258,4 @@ def _page(page: Mapping[str, Any], stages: Sequence[tuple[dict[str, Any], list[A
         for i, image in enumerate(page["images"])
     ]
     data = json.dumps({**page, "images": images, "stages": [stage for stage, _ in stages]})
-    template = resources.files(__package__).joinpath("explorer.html").read_text("utf-8")
-    # A label may hold "</script>": in JSON the slash may be escaped, and means the same.
-    return Template(template).substitute(
-        title=html.escape(page["title"]),
-        data=data.replace("</", "<\\/").replace("<!--", "<\\u0021--"),
-    )
+    return written("explorer.html", page["title"], data)

@@ -146,7 +146,11 @@ def draw_feature_maps(
         'input'
     """
     channels = check_count("channels", channels)
-    if not isinstance(maps, Mapping) or not maps:
+    if (
+        not isinstance(maps, Mapping)
+        or not maps
+        or not all(isinstance(m, Tensor) and m.ndim == 4 for m in maps.values())
+    ):
         raise InputError(f"maps: expected what feature_maps returns, got {maps!r:.80}")
     across = min(channels, max(m.shape[1] for m in maps.values()))
     rows = len(maps) + (image is not None)

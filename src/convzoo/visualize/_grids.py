@@ -70,6 +70,8 @@ def batch_grid(
     for name, given in (("titles", titles), ("framed", framed), ("heat", heat)):
         if given is not None and len(given) != count:
             raise InputError(f"{name}: expected one for each of {count} images, got {len(given)}")
+    if titles is not None and not all(isinstance(title, str) for title in titles):
+        raise InputError(f"titles: expected strings, got {titles!r:.80}")
     if heat is not None:
         heat = heat.detach().float().cpu()
         heat = heat.sum(1) if heat.ndim == 4 else heat

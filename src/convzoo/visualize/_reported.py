@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 import json
 import math
 import os
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any, Final
 
 from torch import Tensor, nn
@@ -22,6 +19,7 @@ from convzoo.errors import DataError, InputError
 from convzoo.hub._replace import check_ours, replace_files, says
 from convzoo.presets import Preset
 from convzoo.training import Evaluation, ImageResult
+from convzoo.visualize._page import written
 from convzoo.visualize._pixels import pixels
 
 _MOST_CLASSES: Final = 400  # whose confusion matrix can still be seen
@@ -106,14 +104,9 @@ def evaluation_report(
         "images": [_image(result, one, data, preset) for one in shown],
     }
     text = json.dumps(fields, allow_nan=False)
-    template = resources.files(__package__).joinpath("evaluation.html").read_text("utf-8")
-    written = Template(template).substitute(
-        title=html.escape(title),
-        # A label may hold "</script>": in JSON the slash may be escaped, and means the same.
-        data=text.replace("</", "<\\/").replace("<!--", "<\\u0021--"),
-    )
+    filled = written("evaluation.html", title, text)
     # A title from a file's name may hold what is no character.
-    replace_files(page.parent, {page.name: [written.encode("utf-8", "xmlcharrefreplace")]})
+    replace_files(page.parent, {page.name: [filled.encode("utf-8", "xmlcharrefreplace")]})
     return page
 
 

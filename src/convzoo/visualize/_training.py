@@ -49,6 +49,8 @@ def learning_curve(
         ['loss', 'accuracy']
     """
     histories = [history] if isinstance(history, History) else list(history)
+    if not all(isinstance(one, History) for one in histories):
+        raise InputError(f"history: expected one or several of fit's, got {history!r:.80}")
     records = [record for one in histories for record in one.epochs]
     if not records:
         raise InputError("history: has no epoch to draw")

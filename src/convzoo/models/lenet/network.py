@@ -20,11 +20,12 @@ pooling has no parameters, the last layer is linear, tanh is not scaled, and PyT
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from convzoo import _tags
 from convzoo._build import BuildOptions
@@ -33,6 +34,15 @@ from convzoo._classifier import Classifier
 from convzoo._construct import construct
 from convzoo._contract import Stage
 from convzoo.errors import InputError
+from convzoo.layers._named import (
+    ACTIVATIONS,
+    POOLINGS,
+    Activation,
+    Norm,
+    Pooling,
+    activation_layer,
+    norm_layer,
+)
 from convzoo.models.lenet.blocks import (
     C3_TABLE,
     CODE_LENGTH,
@@ -45,8 +55,8 @@ from convzoo.models.lenet.blocks import (
 from convzoo.presets import LENET5_1998, MNIST, Preset
 from convzoo.registry import Paper, architecture
 
-LeNetActivation = Literal["tanh", "sigmoid", "relu"]
-LeNetPool = Literal["avg", "max"]
+LeNetActivation = Activation
+LeNetPool = Pooling
 
 # Layer    Maps  Size   Parameters  Connections   (the paper's figure 2, on 32 x 32 pixels)
 # C1          6  28 x 28      156      122,304
@@ -62,14 +72,22 @@ LeNetPool = Literal["avg", "max"]
 class LeNetOptions(BuildOptions, total=False):
     """Options of `lenet5`."""
 
-    activation: LeNetActivation
-    """`"tanh"` (default), `"sigmoid"` or `"relu"`."""
-    pool: LeNetPool
+    activation: Activation
+    """`"tanh"` (default), `"sigmoid"`, `"relu"`, `"leaky_relu"`, `"elu"`, `"gelu"` or `"silu"`."""
+    slope: float | None
+    """Of leaky ReLU below 0, in [0, 1]; None (default) is 0.01."""
+    dropout: float
+    """Probability of dropping a unit of the two hidden layers, in [0, 1); 0 by default."""
+    norm: Norm | None
+    """What normalises each convolution's maps: `"batch"`, `"layer"`, `"instance"`, `"group"`."""
+    batch_norm: bool
+    """The same as `norm="batch"`."""
+    pool: Pooling
     """`"avg"` (default) or `"max"`."""
     input_size: Literal[28, 32]
     """Side of the image: 28 (default) is padded to 32 with zeros, 32 is taken as it is."""
     inplace: bool
-    """Let ReLU overwrite its input; without effect on tanh and sigmoid, which never do."""
+    """Let activations overwrite their input where they can; tanh and sigmoid never do."""
 
 
 class LeNet1998Options(BuildOptions, total=False):
@@ -81,27 +99,23 @@ class LeNet1998Options(BuildOptions, total=False):
     """Without effect, for code that gives it to every network: nothing here overwrites."""
 
 
-_ACTIVATIONS: Final[Mapping[str, Callable[[bool], nn.Module]]] = {
-    "tanh": lambda _inplace: nn.Tanh(),
-    "sigmoid": lambda _inplace: nn.Sigmoid(),
-    "relu": nn.ReLU,
-}
-_POOLS: Final[Mapping[str, type[nn.AvgPool2d | nn.MaxPool2d]]] = {
-    "avg": nn.AvgPool2d,
-    "max": nn.MaxPool2d,
-}
-
-
 class LeNet5(Classifier):
-    """LeNet-5 as it is built today.
+    """LeNet-5 as it is built today, and what a lesson turns of it.
 
     Args:
         num_classes: Classes to score.
         in_channels: Channels of the input image.
-        activation: `"tanh"`, `"sigmoid"` or `"relu"`.
+        activation: What follows each layer but the last, by name.
+        slope: Of leaky ReLU below 0; None is 0.01.
+        dropout: Probability of dropping a unit of the two hidden layers.
+        norm: What stands between each convolution and its activation, by name; None is nothing.
+        batch_norm: The same as `norm="batch"`.
         pool: `"avg"` or `"max"`.
         input_size: Side of the image, 28 or 32 pixels; it takes no other.
-        inplace: Let ReLU overwrite its input; tanh and sigmoid never do.
+        inplace: Let activations overwrite their input where they can; tanh never does.
+
+    Raises:
+        InputError: An argument does not fit.
 
     Examples:
         >>> import torch, convzoo
@@ -116,29 +130,38 @@ class LeNet5(Classifier):
         *,
         num_classes: int = 10,
         in_channels: int = 1,
-        activation: LeNetActivation = "tanh",
-        pool: LeNetPool = "avg",
+        activation: Activation = "tanh",
+        slope: float | None = None,
+        dropout: float = 0.0,
+        norm: Norm | None = None,
+        batch_norm: bool = False,
+        pool: Pooling = "avg",
         input_size: Literal[28, 32] = 28,
         inplace: bool = True,
     ) -> None:
         super().__init__()
         check_counts(num_classes=num_classes, in_channels=in_channels)
         check_flags(inplace=inplace)
-        check_choice("activation", activation, tuple(_ACTIVATIONS))
-        check_choice("pool", pool, tuple(_POOLS))
+        check_choice("activation", activation, tuple(ACTIVATIONS))
+        check_choice("pool", pool, tuple(POOLINGS))
+        check_probability("dropout", dropout)
         if input_size not in (28, 32):
             raise InputError(f"input_size: expected 28 or 32 pixels, got {input_size!r}")
-        squash, subsample = _ACTIVATIONS[activation], _POOLS[pool]
+        subsample = POOLINGS[pool]
         self.conv1: nn.Conv2d = nn.Conv2d(in_channels, 6, 5, padding=(32 - input_size) // 2)
-        self.act1: nn.Module = squash(inplace)
-        self.pool1: nn.AvgPool2d | nn.MaxPool2d = subsample(2)
+        self.norm1: nn.Module | None = norm_layer(norm, 6, batch_norm=batch_norm)
+        self.act1: nn.Module = activation_layer(activation, slope, inplace)
+        self.pool1: nn.AvgPool2d | nn.MaxPool2d = subsample()
         self.conv2: nn.Conv2d = nn.Conv2d(6, 16, 5)
-        self.act2: nn.Module = squash(inplace)
-        self.pool2: nn.AvgPool2d | nn.MaxPool2d = subsample(2)
+        self.norm2: nn.Module | None = norm_layer(norm, 16, batch_norm=batch_norm)
+        self.act2: nn.Module = activation_layer(activation, slope, inplace)
+        self.pool2: nn.AvgPool2d | nn.MaxPool2d = subsample()
         self.fc1: nn.Linear = nn.Linear(16 * 5 * 5, 120)
-        self.act3: nn.Module = squash(inplace)
+        self.act3: nn.Module = activation_layer(activation, slope, inplace)
+        self.drop3: nn.Dropout | None = nn.Dropout(dropout) if dropout else None
         self.fc2: nn.Linear = nn.Linear(120, 84)
-        self.act4: nn.Module = squash(inplace)
+        self.act4: nn.Module = activation_layer(activation, slope, inplace)
+        self.drop4: nn.Dropout | None = nn.Dropout(dropout) if dropout else None
         self.fc3: nn.Linear = nn.Linear(84, num_classes)
         self.in_channels = in_channels
         self.num_features = 16
@@ -159,21 +182,24 @@ class LeNet5(Classifier):
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_channels, 28, 28) -> (B, 16, 5, 5)."""
         self._check_input(x)
-        x = self._run(x, self.conv1, self.act1, self.pool1)  # (B, 6, 28, 28) -> (B, 6, 14, 14)
+        # (B, 6, 28, 28) -> (B, 6, 14, 14)
+        x = self._run(x, self.conv1, self.norm1, self.act1, self.pool1)
         # (B, 16, 10, 10) -> (B, 16, 5, 5)
-        return self._run(x, self.conv2, self.act2, self.pool2)
+        return self._run(x, self.conv2, self.norm2, self.act2, self.pool2)
 
     def forward_head(self, f: Tensor, pre_logits: bool = False) -> Tensor:
         """(B, 16, 5, 5) -> class scores (B, num_classes), or (B, 84)."""
         x = self.act3(self.fc1(torch.flatten(f, 1)))  # (B, 120)
+        x = x if self.drop3 is None else self.drop3(x)
         x = self.act4(self.fc2(x))  # (B, 84)
+        x = x if self.drop4 is None else self.drop4(x)
         out: Tensor = x if pre_logits else self.fc3(x)
         return out
 
     def reset_parameters(self) -> None:
         """PyTorch's default initialisation."""
         for module in self.modules():
-            if isinstance(module, (nn.Conv2d, nn.Linear)):
+            if isinstance(module, (nn.Conv2d, nn.Linear, _NormBase, nn.GroupNorm)):
                 module.reset_parameters()
 
 

@@ -121,6 +121,9 @@ class _Plan(NamedTuple):
     norm: NormFactory
     dilations: tuple[int, int]  # of the first 3x3 convolution and of the second
 
+    def make_shortcut(self, channels: int, norm: NormFactory | None) -> nn.Module | None:
+        return make_shortcut(self.shortcut, channels, self.out, self.stride, norm=norm)
+
 
 class ResidualBlock(nn.Module):
     """What all blocks share: their arguments, the shortcut's end, and DropBlock.
@@ -255,9 +258,7 @@ class BasicBlock(ResidualBlock):
         self.relu1: nn.ReLU = nn.ReLU(plan.inplace)
         self.conv2: nn.Conv2d = _conv3x3(plan.width, plan.width, dilation=plan.dilations[1])
         self.bn2: nn.BatchNorm2d = plan.norm(plan.width)
-        self.downsample: nn.Module | None = make_shortcut(
-            plan.shortcut, channels, plan.out, plan.stride, norm=plan.norm
-        )
+        self.downsample: nn.Module | None = plan.make_shortcut(channels, plan.norm)
         self.relu2: nn.ReLU = nn.ReLU(plan.inplace)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -295,9 +296,7 @@ class Bottleneck(ResidualBlock):
         self.relu2: nn.ReLU = nn.ReLU(plan.inplace)
         self.conv3: nn.Conv2d = _conv1x1(plan.inner, plan.out)
         self.bn3: nn.BatchNorm2d = plan.norm(plan.out)
-        self.downsample: nn.Module | None = make_shortcut(
-            plan.shortcut, channels, plan.out, plan.stride, norm=plan.norm
-        )
+        self.downsample: nn.Module | None = plan.make_shortcut(channels, plan.norm)
         self.relu3: nn.ReLU = nn.ReLU(plan.inplace)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -332,9 +331,7 @@ class PreActBasicBlock(ResidualBlock):
         self.bn2: nn.BatchNorm2d = plan.norm(plan.width)
         self.relu2: nn.ReLU = nn.ReLU(plan.inplace)
         self.conv2: nn.Conv2d = _conv3x3(plan.width, plan.width, dilation=plan.dilations[1])
-        self.downsample: nn.Module | None = make_shortcut(
-            plan.shortcut, channels, plan.out, plan.stride, norm=None
-        )
+        self.downsample: nn.Module | None = plan.make_shortcut(channels, None)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, width, H / stride, W / stride)."""
@@ -373,9 +370,7 @@ class PreActBottleneck(ResidualBlock):
         self.bn3: nn.BatchNorm2d = plan.norm(plan.inner)
         self.relu3: nn.ReLU = nn.ReLU(plan.inplace)
         self.conv3: nn.Conv2d = _conv1x1(plan.inner, plan.out)
-        self.downsample: nn.Module | None = make_shortcut(
-            plan.shortcut, channels, plan.out, plan.stride, norm=None
-        )
+        self.downsample: nn.Module | None = plan.make_shortcut(channels, None)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, 4 * width, H / stride, W / stride)."""

@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, get_args
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from convzoo._checks import LARGEST, check_choice, check_count, check_number, check_probability
+from convzoo._checks import LARGEST, check_choice, check_count, check_probability
 from convzoo._classifier import Classifier
 from convzoo.errors import InputError
+from convzoo.layers._named import (
+    Activation as Activation,
+    Norm as Norm,
+    Pooling as Pooling,
+    activation_layer,
+)
 from convzoo.presets import Preset
 from convzoo.registry import Paper
 
-Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
-Norm = Literal["batch", "layer", "instance", "group"]
-"""Over what a map is normalised: the batch, all its channels, one, or those of one of four groups
-(of fewer, where four do not divide the channels)."""
-Pooling = Literal["max", "avg"]
 Padding = Literal["none", "zeros", "reflect", "replicate"]
 """`"none"`: convolutions shrink the map. Otherwise half a kernel is added on every side."""
 Init = Literal["torch", "kaiming"]
 """`"torch"`: PyTorch's default. `"kaiming"`: He's normal rule by fan-in, with biases of zero."""
 
 
-ACTIVATIONS: Final[Mapping[str, Callable[[bool], nn.Module]]] = {
-    "relu": nn.ReLU,
-    "leaky_relu": lambda inplace: nn.LeakyReLU(inplace=inplace),
-    "elu": lambda inplace: nn.ELU(inplace=inplace),
-    "gelu": lambda _inplace: nn.GELU(),
-    "silu": nn.SiLU,
-    "tanh": lambda _inplace: nn.Tanh(),
-    "sigmoid": lambda _inplace: nn.Sigmoid(),
-}
 # What `nn.init` calls the activation; the smooth relatives of ReLU have no gain of their own.
 GAINS: Final[Mapping[str, Literal["relu", "leaky_relu", "tanh", "sigmoid"]]] = {
     "relu": "relu",
@@ -46,36 +37,7 @@ GAINS: Final[Mapping[str, Literal["relu", "leaky_relu", "tanh", "sigmoid"]]] = {
     "tanh": "tanh",
     "sigmoid": "sigmoid",
 }
-NORMS: Final[Mapping[str, Callable[[int], nn.Module]]] = {
-    "batch": nn.BatchNorm2d,
-    "layer": lambda channels: nn.GroupNorm(1, channels),
-    "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
-    "group": lambda channels: nn.GroupNorm(math.gcd(4, channels), channels),
-}
-POOLINGS: Final[Mapping[str, Callable[[], nn.Module]]] = {
-    "max": lambda: nn.MaxPool2d(2),
-    "avg": lambda: nn.AvgPool2d(2),
-}
-
-
 _MOST_LAYERS: Final = 1000
-
-
-def activation_layer(name: Activation, slope: float | None, inplace: bool) -> nn.Module:
-    """The layer that a name stands for."""
-    if slope is not None:
-        return nn.LeakyReLU(check_slope(name, slope), inplace)
-    return ACTIVATIONS[name](inplace)
-
-
-def check_slope(activation: Activation, slope: float) -> float:
-    """A slope below 0, which leaky ReLU alone has."""
-    if activation != "leaky_relu":
-        raise InputError(
-            f"slope: expected None with {activation=}, got {slope!r:.80}; it belongs to "
-            "activation='leaky_relu'"
-        )
-    return check_number("slope", slope, 0, 1)
 
 
 def linear_stack(

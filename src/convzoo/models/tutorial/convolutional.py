@@ -11,21 +11,23 @@ from typing import ClassVar, Final, Literal, NamedTuple, Unpack
 
 from torch import Tensor, nn
 
-from convzoo._checks import LARGEST, check_choice, check_count, check_counts, check_flags
+from convzoo._checks import LARGEST, check_count, check_counts, check_flags
 from convzoo._construct import construct
 from convzoo._contract import Stage
 from convzoo.errors import InputError
-from convzoo.models.tutorial.choices import (
-    MNIST_PAPER,
-    NORMS,
+from convzoo.layers._named import (
     POOLINGS,
     Activation,
-    Init,
     Norm,
-    Padding,
     Pooling,
-    SmallNetwork,
     activation_layer,
+    norm_layer,
+)
+from convzoo.models.tutorial.choices import (
+    MNIST_PAPER,
+    Init,
+    Padding,
+    SmallNetwork,
     check_names,
     check_sizes,
     linear_stack,
@@ -123,16 +125,11 @@ class TutorialCNN(SmallNetwork):
         super().__init__()
         check_names(activation=activation, init=init, padding=padding, pool=pool)
         check_counts(num_classes=num_classes, in_channels=in_channels, image_size=image_size)
-        check_flags(inplace=inplace, batch_norm=batch_norm)
+        check_flags(inplace=inplace)
         check_sizes("hidden", hidden)
         self.init: Init = init
         self.activation: Activation = activation
         self.slope: float | None = slope
-        if norm is not None:
-            check_choice("norm", norm, tuple(NORMS))
-        if batch_norm and norm not in (None, "batch"):
-            raise InputError(f"batch_norm: {norm=} says otherwise; leave one of them out")
-        kind = "batch" if batch_norm else norm
         rows = _rows(convs, widths)
         self.features: nn.Sequential = nn.Sequential()
         stages: list[Stage] = []
@@ -147,8 +144,9 @@ class TutorialCNN(SmallNetwork):
                 padding_mode="zeros" if padding == "none" else padding,
             )
             self.features.add_module(f"conv{number}", conv)
-            if kind is not None:
-                self.features.add_module(f"norm{number}", NORMS[kind](filters))
+            normalised = norm_layer(norm, filters, batch_norm=batch_norm)
+            if normalised is not None:
+                self.features.add_module(f"norm{number}", normalised)
             self.features.add_module(f"act{number}", activation_layer(activation, slope, inplace))
             channels, reached = filters, reached * stride
             stages.append(Stage(f"conv{number}", f"features.act{number}", channels, reached))
@@ -163,7 +161,7 @@ class TutorialCNN(SmallNetwork):
                 f"{len(rows)} convolutions"
             )
         last = _map_side([*rows[:-1], rows[-1]._replace(pool=False)], padding, image_size)
-        if kind == "instance" and last == 1:
+        if norm == "instance" and last == 1:
             raise InputError("norm: 'instance' leaves nothing of a map of 1 x 1; take another")
         sizes = (channels * side**2, *hidden)
         self.hidden: nn.Sequential = nn.Sequential(

@@ -9,6 +9,7 @@ from typing import cast
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from convzoo._engines._threads import tracing
 from convzoo.errors import InputError
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -36,7 +37,8 @@ def folded(net: nn.Module) -> tuple[nn.Module, str]:
     for parameter in net.parameters():
         parameter.requires_grad = False
     try:
-        traced = fx.symbolic_trace(net)
+        with tracing():
+            traced = fx.symbolic_trace(net)
     except (AttributeError, IndexError, KeyError, NameError, RuntimeError, TypeError, ValueError,
             NotImplementedError, AssertionError, fx.proxy.TraceError) as error:  # fmt: skip
         # A network's own code runs on stand-ins for tensors, and raises whatever it raises.

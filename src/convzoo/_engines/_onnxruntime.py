@@ -8,8 +8,8 @@ import os
 import torch
 from torch import Tensor
 
-from convzoo.inference._engines._exported import by_size, exported, quietly
-from convzoo.inference._engines._job import Job, Run, Setting
+from convzoo._engines._exported import by_size, exported, quietly
+from convzoo._engines._job import Job, Run, Setting
 
 
 def settings(job: Job) -> list[Setting]:

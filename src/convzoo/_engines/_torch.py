@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor
 
-from convzoo.inference._engines._job import Job, Run, Setting
+from convzoo._engines._job import Job, Run, Setting
 
 _LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
 

@@ -10,23 +10,24 @@ import torch
 from torch import Tensor, nn
 
 from convzoo._checks import check_choice, check_number
-from convzoo._modes import evaluation
-from convzoo.errors import ConvzooError, InputError
-from convzoo.inference._accelerated import Accelerated, AccelerationReport
-from convzoo.inference._engines import _compile, _onnxruntime, _openvino, _torch
-from convzoo.inference._engines._available import check_available, unavailable
-from convzoo.inference._engines._folded import folded
-from convzoo.inference._engines._job import EngineName, Job, Precision, Run, Setting
-from convzoo.inference._engines._processor import has_bf16
-from convzoo.inference._engines._quantised import (
+from convzoo._engines import _compile, _onnxruntime, _openvino, _torch
+from convzoo._engines._accelerated import Accelerated, AccelerationReport
+from convzoo._engines._available import check_available, unavailable
+from convzoo._engines._folded import folded
+from convzoo._engines._job import EngineName, Job, Precision, Run, Setting
+from convzoo._engines._processor import has_bf16
+from convzoo._engines._quantised import (
     Calibration,
     Quantised,
     calibrated,
     quantised,
 )
-from convzoo.inference._engines._race import race, seconds
-from convzoo.inference._engines._remembered import note, question, recall
-from convzoo.inference._engines._runnable import channels_of, check_example, check_runnable
+from convzoo._engines._race import race, seconds
+from convzoo._engines._remembered import note, question, recall
+from convzoo._engines._runnable import channels_of, check_example, check_runnable
+from convzoo._engines._threads import calling_modules, tracing
+from convzoo._modes import evaluation
+from convzoo.errors import ConvzooError, InputError
 
 EngineChoice = Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
 PrecisionChoice = Literal["auto", "fp32", "bf16", "int8"]
@@ -123,7 +124,8 @@ def accelerate(
             else _ENGINES[name](job)
         )
     ]
-    winner = contest.winner(settings, engine)
+    with tracing():  # and nobody else is timed
+        winner = contest.winner(settings, engine)
     notes = (folding,) if quantising is None else (folding, quantising.kept())
     report = AccelerationReport(
         engine=winner.setting.engine,
@@ -183,7 +185,7 @@ class _Plain(NamedTuple):
 
 
 def _plain(net: nn.Module, images: Tensor) -> _Plain:
-    with evaluation(net), torch.inference_mode():
+    with evaluation(net), torch.inference_mode(), calling_modules():
         scores: object = net(images)
         taken = seconds(lambda: net(images[:_SAMPLE]))
     if not isinstance(scores, Tensor) or scores.ndim != 2:

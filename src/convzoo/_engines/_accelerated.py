@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from convzoo._checks import check_flags, check_images
+from convzoo._engines._job import EngineName, Precision, Run
+from convzoo._engines._threads import calling_modules
 from convzoo.errors import InputError
-from convzoo.inference._engines._job import EngineName, Precision, Run
 
 if TYPE_CHECKING:
     from convzoo.presets import Preset
@@ -152,7 +153,7 @@ class Accelerated(nn.Module):
             )
         if len(x) == 0:
             return x.new_zeros(0, self._width, device=self.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), calling_modules():
             scores = self._run(x.to(self.device))
         # What comes out of inference mode could be changed in place by nobody.
         return scores.clone() if scores.is_inference() else scores

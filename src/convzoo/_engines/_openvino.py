@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convzoo.inference._engines._exported import by_size, exported, quietly
-from convzoo.inference._engines._job import Job, Run, Setting
+from convzoo._engines._exported import by_size, exported, quietly
+from convzoo._engines._job import Job, Run, Setting
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # int8 is in the model itself
 

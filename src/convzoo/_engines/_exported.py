@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from convzoo._engines._job import EngineName, Run
+from convzoo._engines._threads import tracing
 from convzoo.errors import ConvzooError, InputError
-from convzoo.inference._engines._job import EngineName, Run
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -65,8 +66,9 @@ def by_size(engine: EngineName, build: Callable[[Tensor], Run]) -> Run:
         size = tuple(x.shape[1:])
         if size not in built:
             try:
-                with torch.inference_mode(False):
-                    built[size] = build(x)
+                with tracing(), torch.inference_mode(False):
+                    if size not in built:  # by another thread, meanwhile
+                        built[size] = build(x)
             except ConvzooError:
                 raise
             except Exception as error:  # the engines' own errors derive from no narrower class

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import fx
 
+from convzoo._engines._job import Job
 from convzoo.hub._cache import notes_folder
-from convzoo.inference._engines._job import Job
 
 _LIBRARIES = ("convzoo", "torch", "onnxruntime", "openvino", "nncf")
 

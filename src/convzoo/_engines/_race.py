@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from convzoo.inference._engines._job import Run
+from convzoo._engines._job import Run
 
 _FAR_BEHIND: Final = 1.25
 """Who takes this many times the leader's time is not run again."""

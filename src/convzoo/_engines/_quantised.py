@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from convzoo._checks import check_tensor
+from convzoo._engines._exported import quietly
+from convzoo._engines._openvino import core
+from convzoo._engines._processor import adds_int8_exactly
+from convzoo._engines._threads import calling_modules
 from convzoo.errors import InputError
-from convzoo.inference._engines._exported import quietly
-from convzoo.inference._engines._openvino import core
-from convzoo.inference._engines._processor import adds_int8_exactly
 
 _EXACT: Final = {"INFERENCE_PRECISION_HINT": "f32"}
 _PASSING: Final = ("MaxPool", "Relu", "Reshape", "Squeeze", "Transpose")
@@ -67,7 +68,7 @@ def calibrated(
                 f"calibration: expected images of {tuple(example.shape[1:])}, as the example has "
                 f"them, got {tuple(x.shape[1:])}"
             )
-        with torch.inference_mode():
+        with torch.inference_mode(), calling_modules():
             own += net(x.to(example)).argmax(1).tolist()
         truth += [] if y is None else y
         images += [image[None] for image in x.float()]

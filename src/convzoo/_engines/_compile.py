@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from convzoo.inference._engines._exported import by_size, exported, quietly
-from convzoo.inference._engines._job import Job, Run, Setting
+from convzoo._engines._exported import by_size, exported, quietly
+from convzoo._engines._job import Job, Run, Setting
+from convzoo._engines._threads import tracing
 
 
 def settings(job: Job) -> list[Setting]:
@@ -39,10 +41,13 @@ def _package(job: Job, x: Tensor) -> Run:
 def _with_graphs(job: Job) -> Run:
     net, dtype = _in_its_numbers(job)
     compiled = torch.compile(net.to(memory_format=torch.channels_last), mode="reduce-overhead")
+    known: set[torch.Size] = set()
 
     def run(x: Tensor) -> Tensor:
-        # The next call would write over what this one returns.
-        scores: Tensor = compiled(x.to(dtype=dtype, memory_format=torch.channels_last))
+        with nullcontext() if x.shape in known else tracing():
+            # The next call would write over what this one returns.
+            scores: Tensor = compiled(x.to(dtype=dtype, memory_format=torch.channels_last))
+        known.add(x.shape)
         return scores.float().clone()
 
     return run

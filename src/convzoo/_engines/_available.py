@@ -9,8 +9,8 @@ from typing import Final
 
 import torch
 
+from convzoo._engines._job import EngineName, Precision
 from convzoo.errors import InputError, MissingExtraError
-from convzoo.inference._engines._job import EngineName, Precision
 
 _LIBRARIES: Final = {
     "torch": (),
