@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Deep networks, from LeNet to ResNet
+# # Deep CNNs from LeNet to ResNet
 #
 # In three years, from 2012 to 2015, the error on ImageNet fell to a quarter. Were the networks only
 # made larger? **Look at the circles below: their area is the number of weights.** What did each of
@@ -8,13 +8,12 @@
 # %%
 # picture: Ten networks by work and error, each circle as large as its number of weights
 import argparse
-import math
 import statistics
 import time
 
-import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from torch import nn
 
 import convzoo
@@ -25,9 +24,6 @@ from convzoo.models import BasicBlock, InceptionNaive, InceptionReduced, PlainBl
 parser = argparse.ArgumentParser()
 parser.add_argument("--data", default="digits", choices=["digits", "fashion_mnist", "cifar10"])
 DATA = parser.parse_known_args()[0].data  # in a notebook: the digits, or write another name here
-QUICK = DATA == "digits"  # small pictures, a few seconds; the others take some minutes
-MANY, SOME, FEW = (600, 600, 100) if QUICK else (4000, 2000, 300)  # pictures
-SEEDS, EPOCHS = ((0,), 4) if QUICK else ((0, 1, 2), 20)
 
 # Top-5 error in % on ImageNet's validation pictures, by one network, as its paper gives it.
 PAPERS = {
@@ -35,35 +31,45 @@ PAPERS = {
     "inception_v3": 5.6, "resnet34": 5.7, "resnet50": 5.3, "resnet101": 4.6, "resnet152": 4.5,
 }  # fmt: skip
 
-print("network         year   parameters   multiply-adds   top-5 error")
-figure = plt.Figure(figsize=(9, 4), layout="constrained")
+figure = Figure(figsize=(9, 4), layout="constrained")
 axes = figure.subplots()
-for name, error in PAPERS.items():
-    size = convzoo.summary(convzoo.create_model(name, device="meta"))
-    year = convzoo.model_info(name).paper.year
-    weights, work = size.parameters / 1e6, size.multiply_adds / 1e9
-    print(f"{name:14} {year:5} {weights:10.1f} M {work:13.2f} G {error:11.1f} %")
-    axes.scatter(work, error, s=6 * weights, color=f"C{year - 2012}", alpha=0.6)
-    axes.annotate(name, (work, error), (6, 8), textcoords="offset points", fontsize=8)
-axes.set(xscale="log", xlabel="multiply-adds for one picture, G", ylabel="top-5 error, %", ylim=0)
+sizes = {name: convzoo.summary(convzoo.create_model(name, device="meta")) for name in PAPERS}
+for name, size in sizes.items():
+    place = size.multiply_adds / 1e9, PAPERS[name]
+    axes.scatter(*place, s=size.parameters / 2e5, alpha=0.6)
+    below = name == "resnet50"  # where two labels would meet
+    axes.annotate(
+        name, place, (0, -20 if below else 14), textcoords="offset points", fontsize=8, ha="center"
+    )
+axes.set(xscale="log", xlabel="multiply-adds for one picture, G", ylabel="top-5 error, %")
+axes.set(xlim=(0.5, 30), ylim=(0, 21), xticks=(1, 2, 5, 10, 20), xticklabels=(1, 2, 5, 10, 20))
 axes.grid(alpha=0.3)
 figure
 
 # %% [markdown]
-# Down is better, right is more work. The largest circles are not the best: VGG has two to five
-# times the weights of the networks below it, and GoogLeNet, with a ninth of AlexNet's weights,
-# makes less than half of its mistakes. `device="meta"` builds a network without its weights, so
-# that this takes no memory.
+# Down is better, right is more work. The largest circles are not the best, and the smallest,
+# GoogLeNet, makes less than half of AlexNet's mistakes. In numbers:
+
+# %%
+print("network         year   parameters   multiply-adds   top-5 error")
+for name, size in sizes.items():
+    year = convzoo.model_info(name).paper.year
+    print(f"{name:14} {year:5} {size.parameters / 1e6:10.1f} M", end=" ")
+    print(f"{size.multiply_adds / 1e9:13.2f} G {PAPERS[name]:11.1f} %")
+
+# %% [markdown]
+# Errors are the papers', on ImageNet's validation pictures of 2012, each by one network. Papers
+# test in different ways (several crops or several sizes of each picture; Inception-v3's is one
+# crop), so read them as steps and not as decimals. Parameters and multiply-adds are counted here;
+# `device="meta"` builds a network without its weights, so that this takes no memory.
 #
-# Papers test in different ways (several crops or several sizes of each picture; Inception-v3's is
-# one crop), so read the errors as steps and not as decimals. Five networks have an idea each that
-# the rest of this lesson looks at.
+# Five of these networks, LeNet among them, have an idea each.
 #
 # ## LeNet-5, 1998: all of it learned
 #
 # Small kernels that slide over the whole picture, pooling between them, and one training for
 # everything, from the pixels to the class. That is a convolutional network to this day. The paper's
-# network reads 28 x 28 digits with 60,000 weights.
+# network has 60,000 weights (`convzoo.lenet5_1998`); as it is built today, it has 61,706.
 #
 # [![LeNet-5 as a diagram](../images/families/lenet.svg)](../images/families/lenet.svg)
 #
@@ -71,6 +77,10 @@ figure
 # this: `visualize.architecture(net, path="net.svg")`.
 
 # %%
+QUICK = DATA == "digits"  # small pictures, a few seconds; the others take some minutes
+MANY, SOME, FEW = (600, 600, 100) if QUICK else (4000, 2000, 300)  # pictures
+SEEDS, EPOCHS = ((0,), 4) if QUICK else ((0, 1, 2), 20)
+
 torch.manual_seed(0)
 data = datasets.load(DATA)
 CLASSES, CHANNELS = len(data.classes), data.train[0][0].shape[0]
@@ -100,7 +110,7 @@ maps = visualize.feature_maps(lenet, image[None])
 visualize.draw_feature_maps(maps, image[None], lenet, channels=6)
 
 # %% [markdown]
-# Each row is a stage. The first maps are still the picture, with its edges and shades; the later
+# Each row is a stage, the numbers are those of its maps. The first maps are still the picture, with its edges and shades; the later
 # ones are small and hard to read, and a class is made of them.
 #
 # ## AlexNet, 2012: the same, large
@@ -120,12 +130,18 @@ for layer in layers:
     field = f"{layer.receptive_field} pixels" if layer.receptive_field else "all"
     print(f"{layer.name:6} {layer.parameters:11,} {layer.multiply_adds:15,}   {field}")
 convs = [layer for layer in layers if layer.kind == "Conv2d"]
-print(f"convolutions: {sum(c.parameters for c in convs) / alexnet.parameters:.1%} of the weights,", end=" ")
+print(
+    f"convolutions: {sum(c.parameters for c in convs) / alexnet.parameters:.1%} of the weights,",
+    end=" ",
+)
 print(f"{sum(c.multiply_adds for c in convs) / alexnet.multiply_adds:.1%} of the work")
 
-figure = plt.Figure(figsize=(9, 3), layout="constrained")
+figure = Figure(figsize=(9, 3), layout="constrained")
 axes = figure.subplots()
-for shift, title, whole in ((-0.2, "parameters", alexnet.parameters), (0.2, "multiply_adds", alexnet.multiply_adds)):
+for shift, title, whole in (
+    (-0.2, "parameters", alexnet.parameters),
+    (0.2, "multiply_adds", alexnet.multiply_adds),
+):
     shares = [100 * getattr(layer, title) / whole for layer in layers]
     axes.bar([i + shift for i in range(len(layers))], shares, 0.4, label=title.replace("_", "-"))
 axes.set_xticks(range(len(layers)), [layer.name for layer in layers])
@@ -136,17 +152,18 @@ figure
 # %% [markdown]
 # Blue and orange hardly meet. The convolutions do nearly all of the work with a few weights, used
 # at every place; three linear layers hold nearly all of the weights and use each once. So a network
-# can lose its weights (replace the linear layers) or its work (make convolutions cheaper), and these
-# are two different things. [AlexNet and ImageNet](alexnet_and_imagenet.md) is a lesson of its own.
+# can lose its weights (replace the linear layers) or its work (make convolutions cheaper), and
+# these are two different things. [AlexNet and ImageNet](alexnet_and_imagenet.md) is a lesson of its
+# own.
 #
 # ## VGG, 2014: only 3 x 3
 #
 # AlexNet's first kernels are 11 x 11 and 5 x 5. VGG has none but 3 x 3, and many of them. Two in a
-# row see as much as one of 5 x 5, three as much as one of 7 x 7. Computed on layers with 64 channels
-# that go in and out:
+# row see as much as one of 5 x 5, three as much as one of 7 x 7. Computed on layers with 64
+# channels that go in and out:
 
 # %%
-# picture: How many ways lead from each pixel to one output, through one large and through several small kernels
+# picture: How many ways lead from each pixel to one output, by one large kernel and by small ones
 C = 64
 
 
@@ -180,7 +197,7 @@ visualize.batch_grid(
 # ReLU more each time. The picture says what changes: of a stack, more ways lead through the middle
 # of its field than through the corners.
 #
-# VGG stacks them in five blocks, and after each block the maps halve and the channels double. Its
+# VGG stacks them in five blocks. After each the maps halve, and the channels double up to 512. Its
 # four depths:
 #
 # [![VGG as a diagram](../images/families/vgg.svg)](../images/families/vgg.svg)
@@ -190,7 +207,9 @@ for name in ("vgg11", "vgg13", "vgg16", "vgg19"):
     net = convzoo.create_model(name, device="meta")
     size = convzoo.summary(net)
     linear = sum(layer.parameters for layer in size.layers if layer.kind == "Linear")
-    print(f"{name}: {size.parameters / 1e6:.0f} M parameters, {linear / size.parameters:.0%}", end=" ")
+    print(
+        f"{name}: {size.parameters / 1e6:.0f} M parameters, {linear / size.parameters:.0%}", end=" "
+    )
     print(f"of them in three linear layers; {size.multiply_adds / 1e9:.1f} G multiply-adds")
 
 # %% [markdown]
@@ -209,7 +228,9 @@ for name, stack in {
     size = convzoo.summary(net)
     convzoo.fit(net, train, epochs=1 if QUICK else 3, lr=3e-3)
     top1 = convzoo.evaluate(net, test).top1
-    print(f"{name}: {size.parameters:,} parameters, {size.multiply_adds:,} multiply-adds, {top1:.1%}")
+    print(
+        f"{name}: {size.parameters:,} parameters, {size.multiply_adds:,} multiply-adds, {top1:.1%}"
+    )
 
 # %% [markdown]
 # Between two runs of the same network there may be a point of difference, so do not read more into
@@ -233,14 +254,17 @@ rows = {  # kernel, channels in, channels out
     "naive": [("1 x 1", 1, 192, 64), ("3 x 3", 3, 192, 128), ("5 x 5", 5, 192, 32)],
     "reduced": [
         ("1 x 1", 1, 192, 64), ("1 x 1 before 3 x 3", 1, 192, 96), ("3 x 3", 3, 96, 128),
-        ("1 x 1 before 5 x 5", 1, 192, 16), ("5 x 5", 5, 16, 32), ("1 x 1 after pooling", 1, 192, 32),
+        ("1 x 1 before 5 x 5", 1, 192, 16), ("5 x 5", 5, 16, 32),
+        ("1 x 1 after pooling", 1, 192, 32),
     ],
 }  # fmt: skip
 for name, convs in rows.items():
     print(name)
     for what, kernel, into, out in convs:
         weights = kernel**2 * into * out
-        print(f"  {what:20} {into:4} -> {out:3} {weights:9,} weights {places * weights / 1e6:7.1f} M")
+        print(
+            f"  {what:20} {into:4} -> {out:3} {weights:9,} weights {places * weights / 1e6:7.1f} M"
+        )
     total = sum(kernel**2 * into * out for _, kernel, into, out in convs)
     print(f"  {'together':31} {total:9,} weights {places * total / 1e6:7.1f} M multiply-adds")
 
@@ -261,15 +285,21 @@ for name, module in modules.items():
         out = module(x)
         seconds = time.process_time() - start
     print(f"{name:8} {tuple(x.shape)} -> {tuple(out.shape)}", end="  ")
-    print(f"{size.multiply_adds / 1e6:.1f} M multiply-adds an image, {1000 * seconds:.0f} ms for eight")
+    print(f"{size.multiply_adds / 1e6:.1f} M multiply-adds each, {1000 * seconds:.0f} ms for all")
 
 print("\nfour of them in a row, multiply-adds in M:")
 naive = reduced = 192
 for number in range(1, 5):
-    first, second = InceptionNaive(naive, 64, 128, 32), InceptionReduced(reduced, 64, 96, 128, 16, 32, 32)
+    first, second = (
+        InceptionNaive(naive, 64, 128, 32),
+        InceptionReduced(reduced, 64, 96, 128, 16, 32, 32),
+    )
     costs = [convzoo.summary(module, 28).multiply_adds / 1e6 for module in (first, second)]
     naive, reduced = first.out_channels, second.out_channels
-    print(f"{number}: naive {costs[0]:7.1f}, then {naive:4} channels; reduced {costs[1]:6.1f}, then {reduced}")
+    print(
+        f"{number}: naive {costs[0]:7.1f}, {naive:4} channels out;"
+        f" reduced {costs[1]:6.1f}, {reduced} channels out"
+    )
 
 # %% [markdown]
 # Less than half the work in one module, a fifth in the fourth: the naive one carries all channels
@@ -279,8 +309,8 @@ for number in range(1, 5):
 # ## ResNet, 2015: a way around
 #
 # If depth is good, why not 56 layers, or 1,000? Because plain networks get worse with it, **on the
-# training pictures too**. That is no overfitting. A deeper network could do all that the shallow one
-# does, if its further layers did nothing; but to do nothing is hard to learn for a stack of
+# training pictures too**. That is no overfitting. A deeper network could do all that the shallow
+# one does, if its further layers did nothing; but to do nothing is hard to learn for a stack of
 # convolutions. A residual block adds what came in to what it computes, so that nothing is what it
 # does with weights of zero:
 
@@ -293,15 +323,15 @@ for block in (PlainBlock, BasicBlock):
     print(f"{block.__name__} with weights of zero: passes its input on: {torch.equal(layer(x), x)}")
 
 # %% [markdown]
-# In code, the difference is three characters: `relu(x + f(x))` instead of `relu(f(x))`, where `f` is
-# two convolutions with batch normalisation. It has no weight of its own. Here are both at two
-# depths, trained alike on the same pictures (at half their size, so that it does not take all day).
+# In code, the difference is `relu(x + f(x))` instead of `relu(f(x))`, where `f` is two convolutions
+# with batch normalisation. The way around has no weights. Here are both at two depths, trained
+# alike on the same pictures (at half their size, so that it does not take all day).
 #
 # [![cifar_resnet20](../images/families/cifar_resnet.svg)](../images/families/cifar_resnet.svg)
 
 
 # %%
-# picture: Training error by epoch: the deep plain network learns worst, the deep residual one does not
+# picture: Training error by epoch: of the plain networks the deeper is worse, of the residual not
 def deep(block, depth):
     """The paper's network for small pictures; in the zoo cifar_plain20 to cifar_resnet1202."""
     return ResNet(
@@ -312,12 +342,13 @@ def deep(block, depth):
 
 def draw(panels, xlabel="epoch"):
     """Lines, one panel a title: {title: {name: numbers}}."""
-    figure = plt.Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
     row = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (title, lines) in zip(row, panels.items(), strict=True):
         for name, numbers in lines.items():
             axes.plot(range(1, len(numbers) + 1), numbers, label=name)
         axes.set(xlabel=xlabel, title=title)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
     return figure
@@ -336,7 +367,10 @@ for block in (PlainBlock, BasicBlock):
         history = convzoo.fit(net, some, epochs=TIMES, batch_size=64, optimizer="sgd", lr=0.1)
         lines[f"{depth} layers"] = [1 - record.train_accuracy for record in history.epochs]
         wrong = 1 - convzoo.evaluate(net, judge).top1
-        print(f"{title:8} {depth} layers, {sum(p.numel() for p in net.parameters()):9,} parameters:", end=" ")
+        print(
+            f"{title:8} {depth} layers, {sum(p.numel() for p in net.parameters()):9,} parameters:",
+            end=" ",
+        )
         print(f"training error {lines[f'{depth} layers'][-1]:.1%}, test error {wrong:.1%}")
 draw(panels)
 
@@ -373,11 +407,11 @@ visualize.draw_gradient_flow(flows)
 # Large networks learn by heart ([the lesson before](first_cnn.md) shows it). Dropout switches off
 # single values. But neighbours in a map say nearly the same, so that a map with holes of one pixel
 # still tells everything. **SpatialDropout** drops whole maps, and **DropBlock** (2018) squares of a
-# map. Black is dropped, a quarter in each:
+# map. Black is dropped; a quarter it is on average in each row:
 
 # %%
 # picture: What dropout, DropBlock and SpatialDropout drop of six maps
-torch.manual_seed(1)
+torch.manual_seed(0)
 ones = torch.ones(1, 6, 16, 16)
 droppers = {
     "dropout": nn.Dropout(0.25),
@@ -398,15 +432,13 @@ visualize.batch_grid(
 # time:
 
 # %%
-# picture: A matrix of weights under dropout, which takes rows, and under DropConnect, which takes points
+# picture: A matrix of weights under dropout, which takes rows, and DropConnect, which takes points
 torch.manual_seed(0)
 layer = DropConnectLinear(24, 32, bias=False, p=0.5, per="batch")  # one mask for all, to be seen
 nn.init.ones_(layer.weight)
 rows = nn.Dropout(0.5)(torch.ones(24, 1)).expand(24, 32)
 matrices = torch.stack([(rows > 0).float(), (layer(torch.eye(24)) > 0).float()])
-visualize.batch_grid(
-    matrices[:, None], titles=["dropout of the inputs", "DropConnect"], columns=2
-)
+visualize.batch_grid(matrices[:, None], titles=["dropout of the inputs", "DropConnect"], columns=2)
 
 # %% [markdown]
 # In training every picture of a batch meets a mask of its own. Do they help? A small network, few
@@ -440,8 +472,8 @@ for name in ("nothing", "dropout", "DropBlock", "DropConnect"):
 # any of them. In [Overfitting](../regularisers.md) the same is measured on more pictures and larger
 # networks: there dropout helps a multilayer perceptron, DropConnect does not, and for ResNet-20 no
 # regulariser makes a difference that three seeds can tell. In its paper DropBlock gains 1.6 points
-# on ImageNet, with ResNet-50 and 270 epochs. Regularisers pay where a network is large and has time to
-# learn by heart.
+# on ImageNet, with ResNet-50 and 270 epochs. Regularisers pay where a network is large and has time
+# to learn by heart.
 #
 # ## Exercises
 #
@@ -479,8 +511,8 @@ print(size.layers[-1].receptive_field, f"{size.parameters / (121 * C**2):.0%}")
 #
 # <details markdown><summary>Answer</summary>
 #
-# In the 3 x 3 of the second branch: 96 x 9 x 128 weights are two thirds of all. Inception-v3 goes on
-# there, with 1 x 3 after 3 x 1 in its later modules, which saves a third of them again.
+# In the 3 x 3 of the second branch: 96 x 9 x 128 weights are two thirds of all. Inception-v3 goes
+# on there, with 1 x 3 after 3 x 1 in its later modules, which saves a third of them again.
 #
 # </details>
 
@@ -488,14 +520,13 @@ print(size.layers[-1].receptive_field, f"{size.parameters / (121 * C**2):.0%}")
 print(f"{9 * 96 * 128 / total:.0%}")
 
 # %% [markdown]
-# **4.** Give the deep plain network other chances: a tenth of the learning rate, more epochs. Does it
-# catch up with the shallow one?
+# **4.** Give the deep plain network other chances: a tenth of the learning rate, more epochs. Does
+# it catch up with the shallow one?
 #
 # <details markdown><summary>Answer</summary>
 #
-# Change `lr` and `TIMES` above and see. A lower rate helps the plain network at the beginning, and a
-# residual one of the same depth stays ahead of it; in the paper it was not the number of steps
-# either: plain networks were tried with three times as many, and stayed behind.
+# Change `lr` and `TIMES` above and see. In the paper it was not a matter of time: with three times
+# as many steps the deep plain networks stayed behind.
 #
 # </details>
 #

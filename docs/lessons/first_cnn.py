@@ -1,5 +1,5 @@
 # %% [markdown]
-# # A first network in PyTorch
+# # A first CNN in PyTorch
 #
 # Nobody tells this program what a sleeve is, or the loop of an 8. It gets pictures, each with the
 # number of its class, and nothing else. **How does it come to tell them apart, and how do we notice
@@ -12,9 +12,9 @@ import math
 import tempfile
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -26,8 +26,8 @@ parser.add_argument("--data", default="digits", choices=["digits", "fashion_mnis
 DATA = parser.parse_known_args()[0].data  # in a notebook: the digits, or write another name here
 QUICK = DATA == "digits"  # small pictures, a few seconds; the others take some minutes
 MANY, PART, FEW, JUDGES = (1200, 600, 60, 350) if QUICK else (8000, 3000, 300, 2000)  # pictures
-EPOCHS, SHORT, LONG = (4, 6, 20) if QUICK else (4, 15, 30)
-RATE, RATES, GOAL = (3e-3, (0.03, 0.1), 0.1) if QUICK else (1e-3, (0.01, 0.03, 0.1), 0.08)
+EPOCHS, SHORT, LONG = (4, 8, 20) if QUICK else (4, 15, 30)
+RATE, GOAL = (3e-3, 0.2) if QUICK else (1e-3, 0.1)
 
 torch.manual_seed(0)
 data = datasets.load(DATA)
@@ -85,9 +85,9 @@ print(f"mean {MEAN:.3f}, spread {SPREAD:.3f} of pixels from 0 to 1")
 train_batches = DataLoader(train, batch_size=64, shuffle=True)
 val_batches = DataLoader(val, batch_size=256)
 
-images, labels = next(iter(train_batches))
-print("images", tuple(images.shape), images.dtype, f"from {images.min():.1f} to {images.max():.1f}")
-print("labels", tuple(labels.shape), labels[:8].tolist(), "...")
+batch, answers = next(iter(train_batches))
+print("images", tuple(batch.shape), batch.dtype, f"from {batch.min():.1f} to {batch.max():.1f}")
+print("labels", tuple(answers.shape), answers[:8].tolist(), "...")
 print(len(train_batches), "batches an epoch")
 
 # %% [markdown]
@@ -122,7 +122,7 @@ print(convzoo.summary(net, SIDE))
 
 # %% [markdown]
 # The table says the same with numbers. `field` is how many pixels a value sees: 3, then 8, then
-# all. Nearly all parameters are in the first linear layer, nearly all multiplications in the
+# all. Most parameters are in the first linear layer, and most multiplications in the
 # convolutions: their few weights are used at every place of the picture.
 #
 # ## Loss and optimizer: one step
@@ -135,14 +135,14 @@ print(convzoo.summary(net, SIDE))
 # %%
 optimizer = torch.optim.Adam(net.parameters(), lr=RATE)
 
-scores = net(images)  # (64, classes)
-loss = F.cross_entropy(scores, labels)
+scores = net(batch)  # (64, classes)
+loss = F.cross_entropy(scores, answers)
 print(f"before: {loss:.3f}; who knows nothing has {math.log(CLASSES):.3f}")
 
 optimizer.zero_grad()  # gradients add up, so away with those of the step before
 loss.backward()  # now every weight w has its w.grad
 optimizer.step()
-print(f"the same batch after one step: {F.cross_entropy(net(images), labels):.3f}")
+print(f"the same batch after one step: {F.cross_entropy(net(batch), answers):.3f}")
 
 # %% [markdown]
 # One step, and the loss of this batch is lower. Training is nothing but this, some hundred times,
@@ -273,12 +273,14 @@ print({name: tuple(tensor.shape) for name, tensor in twin.state_dict().items()})
 # %%
 # picture: A test picture, and the five likeliest classes as bars
 stack = [(16, 3), "pool", (32, 3), "pool"]  # filters and the side of their kernels
-options = {"padding": "zeros", "image_size": SIDE, "in_channels": CHANNELS, "num_classes": CLASSES}
 
 
-def build(hidden=(64,), **more):
+def build(image_size=SIDE, **more):
     """The network above, or one that differs in what is given."""
-    net = convzoo.cnn(stack, hidden=hidden, **options, **more)
+    net = convzoo.cnn(
+        stack, hidden=(64,), padding="zeros", image_size=image_size, in_channels=CHANNELS,
+        num_classes=CLASSES, **more,
+    )  # fmt: skip
     net.preset = net.preset.replace(mean=(MEAN,) * CHANNELS, std=(SPREAD,) * CHANNELS)
     net.labels = data.classes
     return net
@@ -305,7 +307,7 @@ visualize.draw_top_k(zoo, data.test[0][0])
 # %%
 # picture: Few pictures: training loss falls to zero, validation loss falls and rises again
 few = list(Pictures(data.train, FEW))  # prepared once: a list is a data set too
-watch = list(Pictures(data.val, 1000))
+watch = list(Pictures(data.val, 600))
 settings["batch_size"] = 16
 torch.manual_seed(0)
 plain = convzoo.fit(build(), few, watch, epochs=LONG, **settings)
@@ -332,7 +334,7 @@ visualize.learning_curve(plain)
 # picture: One training picture as augmentation shows it, moved and partly mirrored
 # Digits must not be mirrored, and pictures of 8 pixels move by one.
 moved = zoo.preset.train(padding=max(1, SIDE // 10), hflip=0.0 if QUICK else 0.5)
-sheet = visualize.augmentations(zoo.preset, data.train[0][0], 12, transform=moved)
+sheet = visualize.augmentations(zoo.preset, data.train[5][0], 12, transform=moved)
 visualize.batch_grid(sheet, zoo.preset, columns=12)
 
 
@@ -340,13 +342,14 @@ visualize.batch_grid(sheet, zoo.preset, columns=12)
 # picture: Validation loss by epoch, with nothing, with dropout, with augmentation, with both
 def draw(panels, xlabel="epoch"):
     """Lines, one panel a title: {title: {name: numbers}}."""
-    figure = plt.Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
     row = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, lines) in zip(row, panels.items(), strict=True):
         for name, numbers in lines.items():
             dashes = "--" if "tanh" in name else "-"
             axes.plot(range(1, len(numbers) + 1), numbers, dashes, label=name)
         axes.set(xlabel=xlabel, title=title)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
     return figure
@@ -377,9 +380,11 @@ draw(
 )
 
 # %% [markdown]
-# Left, how well the few pictures are known; right, what that is worth. With augmentation the
-# training loss stays high, since the pictures never come twice, and the validation loss stays low.
-# Dropout holds off the rise. None of them makes a few pictures into many.
+# Left, how well the few pictures are known; right, what that is worth. With nothing the two come
+# apart. Dropout and augmentation keep the training loss up and the validation loss down, and with
+# both together the network has not even begun to overfit when the time is over. On Fashion-MNIST
+# dropout does most, and augmentation only holds off the rise: its lowest point is no lower than
+# that of the plain network. None of them makes a few pictures into many.
 
 # %%
 torch.manual_seed(0)
@@ -406,7 +411,8 @@ print(f"without it, epoch {LONG}: {plain.epochs[-1].val_loss:.3f}")
 # %%
 # picture: Training loss by step with and without batch normalisation, at two learning rates
 some = Pictures(data.train, PART)
-images, labels = (torch.stack(list(map(torch.as_tensor, part))) for part in zip(*some))
+images = torch.stack([image for image, _ in some])  # (N, C, S, S)
+labels = torch.tensor([label for _, label in some])
 
 
 def descend(net, lr, epochs):
@@ -440,10 +446,10 @@ for lr in (0.01, 0.1):
 draw(panels, xlabel="step")
 
 # %% [markdown]
-# With it the loss falls sooner, and a rate at which the network without it learns little or nothing
-# does no harm. The paper (Ioffe and Szegedy, 2015) trained an Inception network to the same accuracy in
-# a fourteenth of the steps. It is no remedy for overfitting first of all; it is a remedy for
-# slowness.
+# With it the loss falls from the first steps on. Without it the network first has to find its
+# footing, and at the higher rate it may never find it. The paper (Ioffe and Szegedy, 2015) trained
+# an Inception network to the same accuracy in a fourteenth of the steps. Batch normalisation is a
+# remedy for slowness; against overfitting it does little.
 #
 # ## Activations: ReLU against tanh
 #
@@ -459,28 +465,34 @@ visualize.draw_activations(visualize.activations(["sigmoid", "tanh", "relu", "le
 # is never above a quarter; of tanh it dies away on both sides, where the unit is **saturated**. Of
 # ReLU it is 1 for everything above 0.
 #
-# AlexNet's paper (2012) begins with this in its figure 1: a network of four layers reached 25 %
-# training error on CIFAR-10 six times sooner with ReLU than with tanh. Each had the learning rate that
-# suited it best, and nothing against overfitting. Here is the same experiment: four layers, several
-# rates, and the epochs until the training error is below a goal.
+# AlexNet's paper (2012) shows in its figure 1 what follows: a network of four layers reached 25 %
+# training error on CIFAR-10 six times sooner with ReLU than with tanh. Each had the learning rate
+# that suited it best, and nothing against overfitting. Here is the same experiment, with the
+# sigmoid as well: four layers, two rates each, pictures of half the size, and the epochs until the
+# training error is below a goal.
 
 # %%
-# picture: Training error by epoch, ReLU and tanh each at its best rate
+# picture: Training error by epoch, each activation at its best rate: only the sigmoid stays behind
 stack = [(16, 3), "pool", (32, 3), "pool"]
+images = F.avg_pool2d(images, 2)
 found = {}
-for activation in ("relu", "tanh"):
-    for lr in RATES:
+for activation, rates in (("relu", (0.03, 0.1)), ("tanh", (0.03, 0.1)), ("sigmoid", (0.1, 0.3))):
+    for lr in rates:
         torch.manual_seed(0)
-        _, errors = descend(build(activation=activation, init="kaiming"), lr, SHORT)
+        net = build(image_size=SIDE // 2, activation=activation, init="kaiming")
+        _, errors = descend(net, lr, SHORT)
         epochs = next((i for i, error in enumerate(errors, 1) if error <= GOAL), math.inf)
-        print(f"{activation}, rate {lr}: {epochs} epochs to {GOAL:.0%} training error")
+        print(f"{activation:7}, rate {lr:4}: {epochs} epochs to {GOAL:.0%} training error")
         best = found.get(activation, (math.inf,))
         found[activation] = min(best, (epochs, errors))
 lines = {name: errors for name, (_, errors) in found.items()}
 draw({"training error": {**lines, f"the goal, {GOAL:.0%}": [GOAL] * SHORT}})
 
 # %% [markdown]
-# The full line reaches the goal before the dashed one.
+# (`inf`: not in this time.) The sigmoid stays behind, as it should. But tanh keeps up with ReLU
+# here, where the paper has a factor of six. The network is small, it is not deep, and its weights
+# begin at a size that suits the activation (`init="kaiming"`), which nobody knew of in 2012. A
+# result of a paper holds for what the paper did; it is worth trying on what one has.
 #
 # ## Exercises
 #
@@ -497,32 +509,25 @@ draw({"training error": {**lines, f"the goal, {GOAL:.0%}": [GOAL] * SHORT}})
 
 # %%
 print((32 * (16 * 9 + 1), 64 * (32 * (SIDE // 4) ** 2 + 1)))
-print(tuple(sum(p.numel() for p in layer.parameters()) for layer in (net.conv2, net.fc1)))
+print(tuple(sum(p.numel() for p in layer.parameters()) for layer in (twin.conv2, twin.fc1)))
 
 # %% [markdown]
-# **2.** What happens without `optimizer.zero_grad()`? Guess, then take it out.
+# **2.** What happens without `optimizer.zero_grad()`? Guess, then look at the length of a gradient
+# after one, two and three calls of `backward()` for the same batch.
 #
 # <details markdown><summary>Answer</summary>
 #
-# Gradients add up over all steps, so that each step goes where all steps before it wanted to go.
-# It is no error, and nothing complains. The loss says it: below, two epochs with the line and
-# without.
+# Gradients add up: after the second batch, `w.grad` is the sum of both. Each step then goes where
+# all steps before it wanted to go as well, faster and faster. It is no error and nothing complains;
+# now and then it even learns something, which makes it hard to find.
 #
 # </details>
 
 # %%
-for clean in (True, False):
-    torch.manual_seed(0)
-    other = FirstCNN()
-    optimizer = torch.optim.SGD(other.parameters(), lr=0.05)
-    for _ in range(2):
-        for images, labels in train_batches:
-            if clean:
-                optimizer.zero_grad()
-            F.cross_entropy(other(images), labels).backward()
-            optimizer.step()
-    loss, accuracy = look(other, val_batches)
-    print(f"zero_grad {clean!s:5}: validation loss {loss:.3f}, {accuracy:.1%} right")
+fresh = FirstCNN()
+for call in (1, 2, 3):
+    F.cross_entropy(fresh(batch), answers).backward()
+    print(f"backward {call}: length of conv2's gradient {fresh.conv2.weight.grad.norm():.4f}")
 
 # %% [markdown]
 # **3.** A network with dropout gives another answer each time it is asked about the same picture.
@@ -565,11 +570,11 @@ print(f"twice: {F.cross_entropy(F.softmax(right, 1), target):.3f}")
 #
 # - A Dataset hands out pictures, a DataLoader batches, an `nn.Module` makes scores of them.
 # - A step is: scores, loss, `zero_grad`, `backward`, `step`. An epoch is a step for every batch.
-# - Look at the learning curves. Training loss down and validation loss up is overfitting; more
-#   pictures, augmentation, dropout and early stopping help, in about this order.
-# - Batch normalisation and ReLU make training faster.
+# - Look at the learning curves. Training loss down and validation loss up is overfitting. More
+#   pictures help most; dropout, augmentation and early stopping help when there are none.
+# - Batch normalisation makes training faster, and activations that do not saturate let it begin.
 # - Save what the network needs to be used: weights, classes, and how pictures are prepared.
 #
-# Next: [Deep networks, from LeNet to ResNet](deep_cnns.md). All that `fit` can do is in
+# Next: [Deep CNNs from LeNet to ResNet](deep_cnns.md). All that `fit` can do is in
 # [Training](../training.md), more pictures of what a network sees in [See](../see.md), and keeping
 # and sharing in [Keep](../keep.md).
