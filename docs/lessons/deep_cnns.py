@@ -79,7 +79,7 @@ for name, size in sizes.items():
 # %%
 QUICK = DATA == "digits"  # small pictures, a few seconds; the others take some minutes
 MANY, SOME, FEW = (600, 600, 100) if QUICK else (4000, 2000, 300)  # pictures
-SEEDS, EPOCHS = ((0,), 4) if QUICK else ((0, 1, 2), 20)
+SEEDS, EPOCHS = ((0,), 4) if QUICK else ((0, 1, 2), 15)
 
 torch.manual_seed(0)
 data = datasets.load(DATA)
@@ -110,8 +110,8 @@ maps = visualize.feature_maps(lenet, image[None])
 visualize.draw_feature_maps(maps, image[None], lenet, channels=6)
 
 # %% [markdown]
-# Each row is a stage, the numbers are those of its maps. The first maps are still the picture, with its edges and shades; the later
-# ones are small and hard to read, and a class is made of them.
+# Each row is a stage, the numbers are those of its maps. The first maps are still the picture, with
+# its edges and shades; the later ones are small and hard to read, and a class is made of them.
 #
 # ## AlexNet, 2012: the same, large
 #
