@@ -256,7 +256,8 @@ print("it is:", data.classes[label])
 # PyTorch saves a dictionary of tensors, the **state dict**. To load it one needs the class again.
 
 # %%
-folder = Path(tempfile.mkdtemp())  # in earnest, a folder that stays
+place = tempfile.TemporaryDirectory()  # goes when Python ends; in earnest, a folder that stays
+folder = Path(place.name)
 torch.save(twin.state_dict(), folder / "first_cnn.pt")
 
 again = FirstCNN()
@@ -267,8 +268,9 @@ print({name: tuple(tensor.shape) for name, tensor in twin.state_dict().items()})
 
 # %% [markdown]
 # What the file does not hold: the code of the class, the names of the classes, and that pixels were
-# brought to mean 0 and spread 1. Whoever forgets the last gets confident nonsense. A network that
-# `convzoo.cnn` builds is the same stack in one line, and keeps all of it.
+# brought to mean 0 and spread 1. Whoever forgets the last gets other scores, and no error. A
+# network that `convzoo.cnn` builds is the same stack in one line, and `save` keeps all that it
+# needs.
 
 # %%
 # picture: A test picture, and the five likeliest classes as bars
@@ -301,8 +303,8 @@ visualize.draw_top_k(zoo, data.test[0][0])
 #
 # ## Overfitting
 #
-# Now few pictures and many epochs. The network has more weights than these pictures have pixels
-# worth knowing, so it need not understand anything: it can learn them by heart.
+# Now few pictures and many epochs. The network has hundreds of weights for each of them, so it need
+# not understand anything: it can learn them by heart.
 
 # %%
 # picture: Few pictures: training loss falls to zero, validation loss falls and rises again
