@@ -63,7 +63,7 @@ for name, size in sizes.items():
 # crop), so read them as steps and not as decimals. Parameters and multiply-adds are counted here;
 # `device="meta"` builds a network without its weights, so that this takes no memory.
 #
-# Five of these networks, LeNet among them, have an idea each.
+# Four of these have an idea each, and so has LeNet, with which it began.
 #
 # ## LeNet-5, 1998: all of it learned
 #
@@ -357,20 +357,18 @@ def draw(panels, xlabel="epoch"):
 DEPTHS, TIMES = ((8, 20), 3) if QUICK else ((20, 56), 10)
 small = 8 if QUICK else SIDE // 2
 some, judge = pictures(data.train, SOME, small), pictures(data.test, 1000, small)
-panels, nets = {}, {}
+panels = {}
 for block in (PlainBlock, BasicBlock):
     title = "plain" if block is PlainBlock else "residual"
     lines = panels[f"training error, {title}"] = {}
     for depth in DEPTHS:
         torch.manual_seed(0)
-        net = nets[f"{title}, {depth} layers"] = deep(block, depth)
+        net = deep(block, depth)
+        weights = sum(p.numel() for p in net.parameters())
         history = convzoo.fit(net, some, epochs=TIMES, batch_size=64, optimizer="sgd", lr=0.1)
         lines[f"{depth} layers"] = [1 - record.train_accuracy for record in history.epochs]
         wrong = 1 - convzoo.evaluate(net, judge).top1
-        print(
-            f"{title:8} {depth} layers, {sum(p.numel() for p in net.parameters()):9,} parameters:",
-            end=" ",
-        )
+        print(f"{title:8} {depth} layers, {weights:,} parameters", end=": ")
         print(f"training error {lines[f'{depth} layers'][-1]:.1%}, test error {wrong:.1%}")
 draw(panels)
 
@@ -407,7 +405,7 @@ visualize.draw_gradient_flow(flows)
 # Large networks learn by heart ([the lesson before](first_cnn.md) shows it). Dropout switches off
 # single values. But neighbours in a map say nearly the same, so that a map with holes of one pixel
 # still tells everything. **SpatialDropout** drops whole maps, and **DropBlock** (2018) squares of a
-# map. Black is dropped; a quarter it is on average in each row:
+# map. Black is dropped, on average a quarter of each row:
 
 # %%
 # picture: What dropout, DropBlock and SpatialDropout drop of six maps
