@@ -78,7 +78,7 @@ for name, size in sizes.items():
 
 # %%
 QUICK = DATA == "digits"  # small pictures, a few seconds; the others take some minutes
-MANY, SOME, FEW = (400, 450, 100) if QUICK else (4000, 2000, 300)  # pictures
+MANY, SOME, FEW = (400, 450, 100) if QUICK else (4000, 1280, 300)  # pictures
 SEEDS, EPOCHS = ((0,), 3) if QUICK else ((0, 1, 2), 15)
 
 torch.manual_seed(0)
@@ -226,7 +226,7 @@ for name, stack in {
         num_classes=CLASSES,
     )  # fmt: skip
     size = convzoo.summary(net)
-    convzoo.fit(net, train, epochs=1 if QUICK else 3, lr=3e-3)
+    convzoo.fit(net, train, epochs=1 if QUICK else 2, lr=3e-3)
     top1 = convzoo.evaluate(net, test).top1
     print(
         f"{name}: {size.parameters:,} parameters, {size.multiply_adds:,} multiply-adds, {top1:.1%}"
@@ -325,7 +325,7 @@ for block in (PlainBlock, BasicBlock):
 # %% [markdown]
 # In code, the difference is `relu(x + f(x))` instead of `relu(f(x))`, where `f` is two convolutions
 # with batch normalisation. The way around has no weights. Here are both at two depths, trained
-# alike on the same pictures (at half their size, so that it does not take all day).
+# alike on the same pictures (few and shrunk, so that it does not take all day).
 #
 # [![cifar_resnet20](../images/families/cifar_resnet.svg)](../images/families/cifar_resnet.svg)
 
@@ -355,7 +355,7 @@ def draw(panels, xlabel="epoch"):
 
 
 DEPTHS, TIMES = ((8, 20), 3) if QUICK else ((20, 56), 10)
-small = 8 if QUICK else SIDE // 2
+small = 8 if QUICK else SIDE // 3
 some, judge = pictures(data.train, SOME, small), pictures(data.test, 1000, small)
 panels = {}
 for block in (PlainBlock, BasicBlock):

@@ -485,8 +485,7 @@ for activation, rates in (("relu", (0.03, 0.1)), ("tanh", (0.03, 0.1)), ("sigmoi
         _, errors = descend(net, lr, SHORT)
         epochs = next((i for i, error in enumerate(errors, 1) if error <= GOAL), math.inf)
         print(f"{activation:7}, rate {lr:4}: {epochs} epochs to {GOAL:.0%} training error")
-        best = found.get(activation, (math.inf,))
-        found[activation] = min(best, (epochs, errors))
+        found[activation] = min(found.get(activation, (epochs, errors)), (epochs, errors))
 lines = {name: errors for name, (_, errors) in found.items()}
 draw({"training error": {**lines, f"the goal, {GOAL:.0%}": [GOAL] * SHORT}})
 
