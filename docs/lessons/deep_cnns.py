@@ -79,7 +79,7 @@ for name, size in sizes.items():
 # %%
 QUICK = DATA == "digits"  # small pictures, a few seconds; the others take some minutes
 MANY, SOME, FEW = (400, 450, 100) if QUICK else (4000, 1280, 300)  # pictures
-SEEDS, EPOCHS = ((0,), 3) if QUICK else ((0, 1, 2), 15)
+SEEDS, EPOCHS = ((0,), 3) if QUICK else ((0, 1, 2), 12)
 
 torch.manual_seed(0)
 data = datasets.load(DATA)
@@ -354,7 +354,7 @@ def draw(panels, xlabel="epoch"):
     return figure
 
 
-DEPTHS, TIMES = ((8, 20), 3) if QUICK else ((20, 56), 10)
+DEPTHS, TIMES = ((8, 20), 3) if QUICK else ((20, 56), 8)
 small = 8 if QUICK else SIDE // 3
 some, judge = pictures(data.train, SOME, small), pictures(data.test, 1000, small)
 panels = {}
