@@ -78,8 +78,8 @@ for name, size in sizes.items():
 
 # %%
 QUICK = DATA == "digits"  # small pictures, a few seconds; the others take some minutes
-MANY, SOME, FEW = (400, 450, 100) if QUICK else (4000, 1280, 300)  # pictures
-SEEDS, EPOCHS = ((0,), 3) if QUICK else ((0, 1, 2), 30)
+MANY, SOME, FEW, JUDGES = (256, 256, 64, 100) if QUICK else (4000, 1280, 300, 2000)  # pictures
+SEEDS, EPOCHS = ((0,), 2) if QUICK else ((0, 1, 2), 30)
 
 torch.manual_seed(0)
 data = datasets.load(DATA)
@@ -94,7 +94,7 @@ def pictures(part, count, side):
     return list(zip((images - 0.3) / 0.35, some.targets, strict=True))
 
 
-train, test = pictures(data.train, MANY, SIDE), pictures(data.test, 2000, SIDE)
+train, test = pictures(data.train, MANY, SIDE), pictures(data.test, JUDGES, SIDE)
 lenet = convzoo.lenet5(in_channels=CHANNELS, input_size=SIDE, num_classes=CLASSES)
 print(convzoo.summary(lenet))
 convzoo.fit(lenet, train, epochs=3, lr=3e-3)
@@ -356,9 +356,9 @@ def draw(panels, xlabel="epoch"):
     return figure
 
 
-DEPTHS, TIMES = ((8, 20), 3) if QUICK else ((20, 56), 8)
+DEPTHS, TIMES = ((8, 20), 2) if QUICK else ((20, 56), 8)
 small = 8 if QUICK else SIDE // 3
-some, judge = pictures(data.train, SOME, small), pictures(data.test, 1000, small)
+some, judge = pictures(data.train, SOME, small), pictures(data.test, JUDGES // 2, small)
 panels = {}
 for block in (PlainBlock, BasicBlock):
     title = "plain" if block is PlainBlock else "residual"

@@ -25,8 +25,8 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--data", default="digits", choices=["digits", "fashion_mnist", "cifar10"])
 DATA = parser.parse_known_args()[0].data  # in a notebook: the digits, or write another name here
 QUICK = DATA == "digits"  # small pictures, a few seconds; the others take some minutes
-MANY, PART, FEW, JUDGES = (1200, 600, 60, 350) if QUICK else (8000, 3000, 300, 2000)  # pictures
-EPOCHS, SHORT, LONG = (4, 8, 20) if QUICK else (4, 15, 30)
+MANY, PART, FEW, JUDGES = (1000, 400, 60, 200) if QUICK else (8000, 3000, 300, 2000)  # pictures
+EPOCHS, SHORT, LONG = (3, 4, 10) if QUICK else (4, 15, 30)
 RATE, GOAL = (3e-3, 0.2) if QUICK else (1e-3, 0.1)
 
 torch.manual_seed(0)
