@@ -140,7 +140,7 @@ def cached_features(
         backbone = _Backbone(core, head, engine, precision)
         if store is not None:
             stack.callback(store.write)  # what is there counts, also after Ctrl-C
-        for chunk in items.chunks(data, max(1, batch_size // views), stack):
+        for chunk in items.chunks(data, max(1, batch_size // views), backbone, stack):
             rows = _rows(chunk, backbone, store)  # (b * views, D)
             features.append(rows.reshape(-1, views, rows.shape[1]) if views > 1 else rows)
             labels.append(default_collate([item.label for item in chunk]))
@@ -168,7 +168,9 @@ class _Items:
     seed: int
     store: FeatureStore | None
 
-    def chunks(self, data: object, size: int, stack: ExitStack) -> Iterator[list[_Item]]:
+    def chunks(
+        self, data: object, size: int, backbone: _Backbone, stack: ExitStack
+    ) -> Iterator[list[_Item]]:
         if isinstance(data, IterableDataset):
             data = DataLoader(data, batch_size=size)
         if isinstance(data, Iterable) and (
@@ -185,11 +187,15 @@ class _Items:
         parts = [places[i : i + size] for i in range(0, len(whole), size)]
         if _file(data, 0) is not None:
             pool = stack.enter_context(ThreadPoolExecutor(_processors(), "convzoo-images"))
-            # The next images are read while the network runs on these.
             ahead = [pool.submit(read, i) for i in parts[0]]
             for part in [*parts[1:], range(0)]:
-                ready, ahead = ahead, [pool.submit(read, i) for i in part]
+                ready, ahead = ahead, []
+                # The next images are read while the network runs on these; but not while it is
+                # set up, by a trace that changes torch's modules for all threads meanwhile.
+                if backbone.ready:
+                    ahead = [pool.submit(read, i) for i in part]
                 yield [future.result() for future in ready]
+                ahead = ahead or [pool.submit(read, i) for i in part]
         else:
             for part in parts:
                 yield [read(i) for i in part]
@@ -315,6 +321,11 @@ class _Backbone:
         self._precision = precision
         self._run: Any = None
         self._device = next((p.device for p in core.parameters()), torch.device("cpu"))
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is set up, which its first images do."""
+        return self._run is not None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Features (B, D) of inputs (B, C, H, W), on the CPU."""
