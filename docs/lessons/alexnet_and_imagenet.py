@@ -468,25 +468,31 @@ visualize.batch_grid(torch.stack(sheet), titles=titles, framed=wrong, columns=13
 # and prints maps of 55 x 55. Does that fit?
 #
 # <details markdown><summary>Answer</summary>
+#
 # (224 - 11) / 4 + 1 is 54.25, so no: that is 54. With 227 pixels it is 55. The authors' code let
 # the last window hang over the edge, which is as good as three more rows and columns of zeros;
 # `alexnet_2012` does so.
+#
 # </details>
 #
 # **2.** Which one layer would you change first to make the network smaller, and into what?
 #
 # <details markdown><summary>Answer</summary>
+#
 # `fc6`: its 6 x 6 x 256 inputs and 4,096 outputs make 37.7 million weights, six in ten. With the
 # mean of each map in place of the maps, 256 numbers reach it instead of 9,216. GoogLeNet (2014) did
 # so, left `fc6` and `fc7` out, and has 7 million parameters.
+#
 # </details>
 #
 # **3.** What are the principal components of the colours of *one* photograph?
 #
 # <details markdown><summary>Answer</summary>
+#
 # The eigenvectors of the covariance of its pixels. The next cell computes those of the flower; the
 # last column belongs to the largest eigenvalue. They are not ImageNet's: one photograph has colours
 # of its own.
+#
 # </details>
 
 # %%
@@ -499,9 +505,11 @@ for name, row in zip(("red", "green", "blue"), vectors.tolist(), strict=True):
 # **4.** Ten crops cost ten times as much. When is that worth it?
 #
 # <details markdown><summary>Answer</summary>
+#
 # Where an answer matters more than its price: a contest, a few images, or labels that a smaller
 # network is to learn from. Ten times the work spent on a larger network usually buys more, and one
 # crop of a larger part of the image buys some of it for nothing.
+#
 # </details>
 #
 # ## Summary

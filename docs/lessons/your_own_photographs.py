@@ -1,8 +1,13 @@
 # %% [markdown]
 # # Your own photographs
 #
+# ![Twenty small photographs of digits in coloured chalk on a green board][chalk]
+#
+# [chalk]: ../images/lessons/your_own_photographs_1.png
+#
 # You have photographs of your own, some of each kind, and want a network that tells the kinds
-# apart. Famous networks were trained on a million images. **How far do ten of each kind get you?**
+# apart; here they are digits in chalk on a board. Famous networks were trained on a million images.
+# **How far do ten of each kind get you?**
 
 # %%
 import argparse
@@ -348,8 +353,10 @@ for prediction in predict(file):
 # many parameters still learn?
 #
 # <details markdown><summary>Answer</summary>
+#
 # The next cell counts. It is most of them: late layers have the most channels. Whether it helps is
 # for the validation images to say; `convzoo.fit` takes the network as it stands.
+#
 # </details>
 
 # %%
@@ -363,27 +370,33 @@ print(f"{sum(numbers):,} of {sum(p.numel() for p in partly.parameters()):,} para
 # right how often, and what can you do?
 #
 # <details markdown><summary>Answer</summary>
+#
 # 300 of 330 times, 91 %: look at the accuracy of each class, which `print(convzoo.evaluate(...))`
 # shows. `fit(class_weights="auto")` counts the bees' mistakes for more, `balanced=True` shows them
 # more often; on the page [Aids](../aids.md#rare-classes) that brought ten points. More photographs
 # of bees bring more.
+#
 # </details>
 #
 # **3.** You chose the best of twenty settings by their accuracy on the *test* images. What is that
 # accuracy worth?
 #
 # <details markdown><summary>Answer</summary>
+#
 # It is too good: the best of twenty is in part the luckiest. Choose by the validation images, and
 # look at the test images once.
+#
 # </details>
 #
 # **4.** Your network is right in 98 of 100 cases on your test images, and useless in the garden of
 # a friend. Why?
 #
 # <details markdown><summary>Answer</summary>
+#
 # Test images that come from the same camera and the same afternoon as the training images measure
 # how well that afternoon was learned. Put photographs from another place, or of another day, into
 # `photos/test/`: where a folder has parts by these names, they are taken as they are.
+#
 # </details>
 #
 # ## Summary
