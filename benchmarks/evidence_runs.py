@@ -153,7 +153,7 @@ ACTIVATION = Run(
 BATCH_NORM = Run(nn.Identity, 3_000, 25, 0.1, side=14, one_cycle=False, held_out=True, until=16.0)
 FEW = Run(convzoo.lenet5, 1_000, 60, 0.05)
 STOPPING = Run(mlp, 2_000, 60, 0.05, one_cycle=False, weight_decay=0.0, held_out=True)
-TRAINED = Run(mlp, 1_000, 60, 0.01, batch=16)
+TRAINED = Run(mlp, 1_000, 40, 0.01, batch=16)
 WIDE = Run(wide_resnet, 1_000, 60, 0.1, side=14, flip=True)
 RATES = (0.01, 0.03, 0.1, 0.3)
 
@@ -190,10 +190,14 @@ EXPERIMENTS: dict[str, Experiment] = {
         "augmentation",
         (TEST, TRAINING),
         {
-            "none": FEW,
-            "mirrored": replace(FEW, flip=True),
-            "shifted by up to 2 pixels": replace(FEW, pad=2),
-            "both": replace(FEW, pad=2, flip=True),
+            f"{name}, {steps} steps": replace(few, pad=pad, flip=flip)
+            for steps, few in (("420", FEW), ("1,860", replace(FEW, batch=32, lr=0.02)))
+            for name, pad, flip in (
+                ("none", 0, False),
+                ("mirrored", 0, True),
+                ("shifted by up to 2 pixels", 2, False),
+                ("both", 2, True),
+            )
         },
     ),
     "alexnet": Experiment(
