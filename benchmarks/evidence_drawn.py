@@ -76,9 +76,9 @@ def early_stopping(rows: Sequence[Row]) -> Figure:
         stopped = of(rows, "early-stopping", f"patience {patience}")
         epoch = statistics.mean(run["epochs"] for run in stopped)
         axes.axvline(epoch, color="grey", linestyle=":")
-        axes.annotate(f" patience {patience}", (epoch, axes.get_ylim()[1]), va="top", fontsize=9)
+        axes.text(epoch + 0.4, 1.4, f"patience {patience}", va="top", rotation=90, fontsize=9)
     axes.set_ylabel("loss")
-    axes.legend(loc="center right")
+    axes.legend()
     return figure
 
 
