@@ -48,20 +48,32 @@ def curve(axes: Axes, runs: Sequence[Row], key: str, label: str, colour: str, li
 
 def speed(rows: Sequence[Row]) -> Figure:
     """ReLU against tanh, and batch norm against none, each at its quickest rate."""
-    figure = Figure(figsize=(9.0, 3.8), dpi=100, layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for axes, experiment, key, starts, goals in (
-        (left, "activation", "error", ("ReLU", "tanh"), (25, 10)),
-        (right, "batch-norm", "held_out_error", ("batch norm", "as it is"), (20, 16)),
+    known = {row["experiment"] for row in rows}
+    shown = [
+        panel
+        for panel in (
+            ("activation", "error", "training error, %", ("ReLU", "tanh"), (25, 10)),
+            (
+                "batch-norm",
+                "held_out_error",
+                "error on held-out images, %",
+                ("batch norm", "as it is"),
+                (20, 16),
+            ),
+        )
+        if panel[0] in known
+    ]
+    figure = Figure(figsize=(max(6.0, 4.5 * len(shown)), 3.8), dpi=100, layout="constrained")
+    for axes, (experiment, key, title, starts, goals) in zip(
+        figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True
     ):
         for start, colour, line in zip(starts, (RESIDUAL, PLAIN), ("-", "--"), strict=True):
             variant = quickest(rows, experiment, start)
             curve(axes, of(rows, experiment, variant), key, variant, colour, line)
         for goal in goals:
             axes.axhline(goal, color="grey", linewidth=0.8, linestyle=":")
+        axes.set_ylabel(title)
         axes.legend()
-    left.set_ylabel("training error, %")
-    right.set_ylabel("error on held-out images, %")
     return figure
 
 
@@ -111,7 +123,7 @@ def draw(rows: Sequence[Row], folder: Path) -> None:
     """Write each picture whose runs are there."""
     known = {row["experiment"] for row in rows}
     for name, needs, drawn in (
-        ("speed", {"activation", "batch-norm"}, speed),
+        ("speed", {"activation"}, speed),
         ("early_stopping", {"early-stopping"}, early_stopping),
         ("depth", {"depth"}, depth),
     ):

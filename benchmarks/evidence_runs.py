@@ -182,8 +182,11 @@ EXPERIMENTS: dict[str, Experiment] = {
         (("epochs to 80 %", "20 held_out_error", 0), ("epochs to 84 %", "16 held_out_error", 0)),
         {
             f"{name}, {lr}": replace(BATCH_NORM, build=lambda b=norm: six_convolutions(b), lr=lr)
-            for name, norm in (("as it is", False), ("batch norm", True))
-            for lr in RATES[1:]
+            for name, norm, rates in (
+                ("as it is", False, (0.03, 0.1)),
+                ("batch norm", True, (0.03, 0.1, 0.3)),
+            )
+            for lr in rates
         },
     ),
     "augmentation": Experiment(
