@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
-
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import convzoo
 from convzoo import datasets, transfer
-from convzoo.datasets import LabelledImages, _prepared
 from convzoo.errors import InputError
-from convzoo.inference._engines import _folded
 from convzoo.transfer._features import _Backbone
 from convzoo.transfer._find_heads import find_heads
 
@@ -191,33 +185,3 @@ def test_a_backbone_that_cannot_be_cut_off_runs_as_it_is() -> None:
         assert torch.allclose(features, net.body(data.tensors[0]).mean((2, 3)), atol=1e-6)
     with pytest.raises(InputError, match="cannot be computed with engine=None, precision='bf16'"):
         transfer.cached_features(net, data, precision="bf16")
-
-
-def test_no_file_is_read_while_the_backbone_is_set_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # torch.fx changes nn.Module for all threads while it traces, transforms among them.
-    files = [tmp_path / f"{number:02}.png" for number in range(12)]
-    for number, file in enumerate(files):
-        Image.new("L", (28, 28), 20 * number).save(file)
-    read: list[object] = []
-    at_set_up: list[int] = []
-    plain_read, plain_fold = _prepared.read_image, _folded.folded
-
-    def counted(path: Path, *rest: object) -> object:
-        read.append(path)
-        return plain_read(path, *rest)
-
-    def watched(net: nn.Module) -> tuple[nn.Module, str]:
-        time.sleep(0.05)  # time enough to read ahead, were it done
-        at_set_up.append(len(read))
-        return plain_fold(net)
-
-    monkeypatch.setattr(_prepared, "read_image", counted)
-    monkeypatch.setattr(_folded, "folded", watched)
-    data = LabelledImages(files, [0, 1] * 6, ["even", "odd"])
-    features, labels = transfer.cached_features(convzoo.lenet5(), data, batch_size=4).tensors
-    assert at_set_up == [4]
-    assert sorted(map(str, read)) == [str(file) for file in files]
-    assert labels.tolist() == [0, 1] * 6
-    assert len({tuple(row) for row in features.tolist()}) == 12
