@@ -215,7 +215,7 @@ visualize.draw_activations(visualize.activations(["relu", "tanh", "sigmoid"]))
 # **ReLU** is the usual one: negative numbers become 0, positive ones stay. A map after ReLU says
 # "here it is" or nothing. `tanh` and `sigmoid` are older. Their slopes, dashed, are close to 0 on
 # both sides; learning goes by slopes, as [the next lesson](convolution_by_hand.md) shows, so that a
-# number far out learns slowly. Lesson 5 measures the difference.
+# number far out learns slowly. [Lesson 3](first_cnn.md) measures the difference.
 #
 # ## Pooling
 #
