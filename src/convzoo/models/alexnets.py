@@ -17,6 +17,9 @@ Where `alexnet_2012` departs from the paper, or the paper from itself:
 - Local response normalisation stays inside a tower. The formula's N is the layer's maps; the
   towers exchange maps only before conv3 and the fully connected layers, so on one GPU it is that
   GPU's maps. Caffe, with one GPU, normalises across both groups.
+- Its alpha of 1e-4 was chosen for pixels of 0 to 255 with their mean taken off. The preset also
+  divides them by their deviation, some 58, so that a fresh network's normalisation is little more
+  than a division by k^beta = 1.68 until its activations grow.
 - Dropout scales by 1 / (1 - p) in training, where the paper halves the outputs at test time: the
   same expectation.
 - Other image sizes than 224 and 227 pixels are pooled to 6 x 6 before the first fully connected
