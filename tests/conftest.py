@@ -32,6 +32,20 @@ def pytest_sessionfinish() -> None:
     gc.unfreeze()
 
 
+_LATE = ("torch._dynamo", "torch._inductor", "onnx", "onnxscript", "openvino", "transformers")
+"""What some test imports, with a hundred thousand objects that stay."""
+
+
+@pytest.fixture(autouse=True)
+def _sparing_the_collector() -> Iterator[None]:
+    """The same for what a test has imported."""
+    before = {name for name in _LATE if name in sys.modules}
+    yield
+    if before != {name for name in _LATE if name in sys.modules}:
+        gc.collect()
+        gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)

@@ -14,7 +14,8 @@ from processes import started
 
 # Stands for pytest: it starts a process, which starts another, and waits for them.
 PARENT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
 sys.path.insert(0, sys.argv[1])
 from processes import run
 CHILD = '''

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import itertools
 import random
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -100,16 +102,23 @@ def test_the_learning_rate_follows_the_schedule(net: Tiny) -> None:
     assert risen[3] < 0.03
 
 
+def script(patch: pytest.MonkeyPatch, evaluate: Callable[[], convzoo.Evaluation]) -> None:
+    """Have every epoch's evaluation be what a test says."""
+    scripted = SimpleNamespace(evaluation=lambda labels: evaluate())
+    patch.setattr("convzoo.training._loop.Tally", lambda: scripted)
+    patch.setattr("convzoo.training._loop.score", lambda *args, **options: None)
+
+
 def test_the_best_epoch_is_put_back(net: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     accuracies = iter([0.2, 0.6, 0.4, 0.6])
     losses = iter([1.0, 0.9, 0.1, 0.8])  # of the two best, the later one has the lower loss
     kept: list[dict[str, Tensor]] = []
 
-    def scripted(acc, model, loader, **kwargs) -> convzoo.Evaluation:
+    def scripted() -> convzoo.Evaluation:
         kept.append(weights(net))
         return training.Evaluation(1, next(losses), next(accuracies), None, ((1,),), ("a",))
 
-    monkeypatch.setattr("convzoo.training._loop.score", scripted)
+    script(monkeypatch, scripted)
     history = training.fit(net, toy(), toy(), epochs=4, batch_size=12)
     assert history.best_epoch == 4
     assert history.best is history.epochs[3]
@@ -127,10 +136,10 @@ def test_early_stopping_ends_training_after_patience_epochs(
 ) -> None:
     accuracies = iter([0.5, 0.6, 0.6, 0.55, 0.7])
 
-    def scripted(acc, model, loader, **kwargs) -> convzoo.Evaluation:
-        return training.Evaluation(1, 1.0, next(accuracies), None, ((1,),), ("a",))
-
-    monkeypatch.setattr("convzoo.training._loop.score", scripted)
+    script(
+        monkeypatch,
+        lambda: training.Evaluation(1, 1.0, next(accuracies), None, ((1,),), ("a",)),
+    )
     history = training.fit(
         net, toy(), toy(), epochs=5, batch_size=12, early_stopping=EarlyStopping(2)
     )

@@ -47,9 +47,18 @@ def assert_equal(ours: dict[str, Any], one: dict[str, Any], tolerance: float) ->
     assert ours["result"]["counts"] == one["result"]["counts"]
 
 
-@pytest.mark.parametrize("form", ["copies", "shares"])
 @pytest.mark.parametrize(
-    "case", ["lenet5", "frozen", "whole", "resumed", *longer("accumulated", "foreign")]
+    ("form", "case"),
+    [
+        *(("copies", case) for case in ("lenet5", "frozen", "whole", "resumed")),
+        *(("shares", case) for case in ("lenet5", "frozen")),
+        *(pytest.param("shares", case, marks=pytest.mark.long) for case in ("whole", "resumed")),
+        *(
+            pytest.param(form, case, marks=pytest.mark.long)
+            for form in ("copies", "shares")
+            for case in ("accumulated", "foreign")
+        ),
+    ],
 )
 def test_two_processes_end_with_the_weights_of_one(alone, two, form: str, case: str) -> None:
     for rank in two:
@@ -84,6 +93,8 @@ def test_every_process_ends_with_the_same_network(two, form: str, case: str) -> 
 def test_resuming_goes_on_along_the_same_curve(two) -> None:
     for rank in two:
         for form in ("copies", "shares"):
+            if "resumed" not in rank[form]:
+                continue  # the shares' waits for `make test-all`
             assert rank[form]["resumed"]["losses"] == rank[form]["whole"]["losses"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from pathlib import Path
 
@@ -95,6 +96,12 @@ def test_pyplot_is_not_touched(tmp_path: Path) -> None:
     )
     done = processes.run([sys.executable, "-c", code], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_notebooks_show_figures() -> None:
+    figure = learning_curve([history(0.9)])
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert pickle.loads(pickle.dumps(figure))._repr_png_()
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 30])
