@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import re
 import runpy
@@ -45,6 +46,7 @@ figure
 """
 
 
+@pytest.mark.filterwarnings("ignore")  # a script is not warned of what it leaves to the end
 @pytest.mark.parametrize("name", NAMES)
 def test_a_lesson_runs_whole(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -55,6 +57,7 @@ def test_a_lesson_runs_whole(
     monkeypatch.setattr(sys, "argv", [str(path)])
     runpy.run_path(str(path), run_name="__main__")
     assert capsys.readouterr().out
+    gc.collect()  # its end
 
 
 @pytest.mark.parametrize("name", NAMES)
