@@ -32,18 +32,12 @@ def pytest_sessionfinish() -> None:
     gc.unfreeze()
 
 
-_LATE = ("torch._dynamo", "torch._inductor", "onnx", "onnxscript", "openvino", "transformers")
-"""What some test imports, with a hundred thousand objects that stay."""
-
-
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _sparing_the_collector() -> Iterator[None]:
-    """The same for what a test has imported."""
-    before = {name for name in _LATE if name in sys.modules}
+    """The same for what the tests of a file have imported."""
     yield
-    if before != {name for name in _LATE if name in sys.modules}:
-        gc.collect()
-        gc.freeze()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
