@@ -40,7 +40,9 @@ def core() -> Any:
     """
     import openvino
 
-    return openvino.Core()
+    plugins = openvino.Core()
+    plugins.get_property("CPU", "FULL_DEVICE_NAME")  # loads it, before anybody loads another
+    return plugins
 
 
 def has_bf16() -> bool:
