@@ -196,6 +196,7 @@ def test_offline_failures_leave_nothing_behind(
         hub.repair()
 
 
+@pytest.mark.long
 def test_info_does_not_wait_for_the_compiler() -> None:
     code = """
 import sys

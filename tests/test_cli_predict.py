@@ -81,7 +81,9 @@ def test_names_that_are_not_utf8(folder: Path, network: str, tmp_path: Path, cap
 @pytest.mark.parametrize(
     ("closed", "environment", "out", "err"),
     [
-        (">&-", {"HOME": ""}, "", "broken.jpg: not an image"),
+        pytest.param(
+            *(">&-", {"HOME": ""}, "", "broken.jpg: not an image"), marks=pytest.mark.long
+        ),
         pytest.param(*("2>&-", {"PYTHONIOENCODING": "ascii"}, "a.png", ""), marks=pytest.mark.long),
         pytest.param(
             *("", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),

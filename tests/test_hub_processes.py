@@ -198,6 +198,7 @@ def test_a_full_disk_leaves_the_old_folder(saving: dict[str, str]) -> None:
     assert "cannot be saved" in saving["WeightsError"]
 
 
+@pytest.mark.long
 def test_a_full_disk_in_a_download(hub: HubServer, saved: dict[str, bytes]) -> None:
     hub.add(REPO, saved)
     script = """

@@ -248,6 +248,7 @@ def test_a_repository_of_a_pickle(hub: HubServer, tmp_path: Path) -> None:
     assert same(net, three())
 
 
+@pytest.mark.long
 def test_loading_a_pinned_cached_file_does_not_import_the_client(
     hub: HubServer, pinned: dict[str, bytes]
 ) -> None:

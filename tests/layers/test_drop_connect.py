@@ -146,7 +146,7 @@ def test_p_zero_is_the_plain_layer(make):
 
 
 @KINDS
-@pytest.mark.parametrize("p", [0.5, 0.3])
+@pytest.mark.parametrize("p", [0.5, pytest.param(0.3, marks=pytest.mark.long)])
 def test_gradcheck(make, p):
     layer, x = make(p=p, generator=torch.Generator(), dtype=torch.float64)
 

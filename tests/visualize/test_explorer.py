@@ -143,6 +143,7 @@ def test_labels_cannot_break_out(net: convzoo.ResNet, tmp_path: Path) -> None:
     assert evil in {score["label"] for score in read(page)["images"][0]["scores"]}
 
 
+@pytest.mark.long
 def test_large_networks_stay_under_five_megabytes(
     net: convzoo.ResNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

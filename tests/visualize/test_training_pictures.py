@@ -86,6 +86,7 @@ def test_many_classes_stay_legible_and_an_absent_one_is_blank() -> None:
     assert sum(figure.axes[0].images[0].get_array()[0].tolist()) == 0
 
 
+@pytest.mark.long
 def test_pyplot_is_not_touched(tmp_path: Path) -> None:
     code = (
         "import sys; from convzoo.training import Evaluation;"
