@@ -85,7 +85,8 @@ def in_threads(
             return work(item)
 
     # Called from such a thread it works there: others would wait for a trace, which waits for it.
-    if workers == 0 or threading.get_ident() in (*_calling, *_alone):
+    me = threading.get_ident()
+    if workers == 0 or me in _calling or me in _alone:
         yield from map(careful, items)
         return
     waiting: deque[Future[R]] = deque()
