@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 
 import torch
 from torch import Tensor
@@ -27,9 +26,7 @@ def _built(job: Job, x: Tensor) -> Run:
     # Of more than 2 GB, which no network of the zoo has, the model would need files beside it.
     model = io.BytesIO(program.model_proto.SerializeToString())
     options = onnxruntime.SessionOptions()
-    # Left to itself it takes all processors and keeps each thread on one, which is the quickest.
-    if job.threads != os.cpu_count():
-        options.intra_op_num_threads = job.threads
+    options.intra_op_num_threads = job.threads
     session = onnxruntime.InferenceSession(
         model.getvalue(), options, providers=["CPUExecutionProvider"]
     )
